@@ -1,0 +1,472 @@
+"""The functions of the package: open, create, save and load, with zarr-python's names and keyword arguments."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from gpuzarr import create, node
+from gpuzarr.array import Array
+from gpuzarr.create import AUTO, UNSET
+from gpuzarr.errors import MetadataError, NodeExistsError, NodeNotFoundError
+from gpuzarr.execute import Executor
+from gpuzarr.group import Group, make_group, open_node
+from gpuzarr.memory import as_host
+from gpuzarr.metadata import ArrayMetadata, GroupMetadata
+from gpuzarr.options import Options
+from gpuzarr.store import MemoryStore, Store, open_store
+
+__all__ = [
+    "array",
+    "consolidate_metadata",
+    "create_array",
+    "create_group",
+    "empty",
+    "empty_like",
+    "full",
+    "full_like",
+    "load",
+    "ones",
+    "ones_like",
+    "open",
+    "open_array",
+    "open_group",
+    "save",
+    "zeros",
+    "zeros_like",
+]
+
+StoreLike = Store | str | os.PathLike[str] | Mapping[str, bytes] | None
+MODES = ("r", "r+", "a", "w", "w-")
+
+
+def _store(store: Any, mode: str) -> Store:
+    if mode not in MODES:
+        raise ValueError(f"mode must be one of {', '.join(MODES)}, not {mode!r}")
+    return MemoryStore() if store is None else open_store(store, mode=mode)
+
+
+def _options(
+    meta_array: Any = None,
+    executor: Executor | None = None,
+    strict: bool | None = None,
+    write_empty_chunks: bool | None = None,
+    order: str | None = None,
+    allow_pickle: bool | None = None,
+) -> Options:
+    return Options().changed(
+        meta_array=meta_array,
+        executor=executor,
+        strict=strict,
+        write_empty_chunks=write_empty_chunks,
+        order=order,
+        allow_pickle=allow_pickle,
+    )
+
+
+def open(  # noqa: A001  # the name every array library has
+    store: StoreLike = None, *, mode: str | None = None, path: str | None = None, zarr_format: int | None = None, **how: Any
+) -> Array | Group:
+    """Open the array or group there.
+
+    Parameters
+    ----------
+    store
+        A path to a folder or a zip file, a URL (`file:`, `memory:`, `zip:`), a mapping from keys to bytes, or a
+        store.
+    mode
+        "r" to read only; "r+" to read and write what is there; "a" (the default) and "w-" and "w" as
+        `open_array` has them when `shape` is given, else as `open_group`.
+    path
+        The node's path within the store.
+    zarr_format
+        2 or 3; by default whichever is there.
+    how
+        `meta_array`, `executor`, `strict` and the other options of `open_array`.
+
+    Raises NodeNotFoundError, MetadataError, UnsupportedError, UnknownCodecError, StoreError.
+
+    >>> import gpuzarr
+    >>> kept = {}
+    >>> a = gpuzarr.create_array(kept, shape=(2, 3), dtype="uint8")
+    >>> gpuzarr.open(kept, mode="r").shape
+    (2, 3)
+    """
+    mode = mode or "a"
+    if "shape" in how or "data" in how:
+        return open_array(store, mode=mode, path=path, zarr_format=zarr_format, **how)
+    where = _store(store, mode)
+    name = node.normalize(path)
+    if mode in ("w", "w-"):
+        return open_group(where, mode=mode, path=path, zarr_format=zarr_format, **how)
+    metadata = node.find(where, name, zarr_format)
+    if metadata is None and mode == "a":
+        return open_group(where, mode=mode, path=path, zarr_format=zarr_format, **how)
+    if metadata is None:
+        raise NodeNotFoundError(f"no array or group in {where.url}", path=name or "/")
+    use = how.pop("use_consolidated", None)
+    return open_node(where, name, _consolidated(metadata, use, name), _options(**how))
+
+
+def open_array(
+    store: StoreLike = None,
+    *,
+    mode: str | None = None,
+    path: str | None = None,
+    zarr_format: int | None = None,
+    meta_array: Any = None,
+    executor: Executor | None = None,
+    strict: bool | None = None,
+    write_empty_chunks: bool | None = None,
+    order: str | None = None,
+    allow_pickle: bool | None = None,
+    **how: Any,
+) -> Array:
+    """Open an array, or make it where the mode and `shape` allow.
+
+    Parameters
+    ----------
+    store, path, zarr_format
+        As `open`.
+    mode
+        "r": read only. "r+": read and write, it must be there. "a" (the default): made if it is not there. "w":
+        made anew, what is there is removed. "w-": made, it must not be there.
+    meta_array
+        Names the memory of results: an array of the wanted kind (`numpy.empty(())`, a torch tensor), or "cpu",
+        or "auto".
+    executor
+        Carries out reads and writes; `gpuzarr.Executor(threads=...)`.
+    strict
+        Refuse codecs that would not run where the memory is.
+    write_empty_chunks
+        Store chunks of nothing but the fill value too.
+    order
+        "C" or "F": how results lie in memory; for a new array of format 2 also how chunks are stored.
+    allow_pickle
+        Let the codec `pickle` run code from the data.
+    how
+        What `create_array` takes, used where the array is made.
+
+    >>> import gpuzarr
+    >>> a = gpuzarr.open_array({}, mode="w", shape=(4,), dtype="float32", fill_value=1)
+    >>> a[:].tolist()
+    [1.0, 1.0, 1.0, 1.0]
+    """
+    mode = mode or "a"
+    where, name = _store(store, mode), node.normalize(path)
+    options = _options(meta_array, executor, strict, write_empty_chunks, order, allow_pickle)
+    if mode not in ("w", "w-"):
+        metadata = node.find(where, name, zarr_format)
+        if isinstance(metadata, ArrayMetadata):
+            return Array(where, name, metadata, options)
+        if metadata is not None:
+            raise NodeNotFoundError(f"a group is there, not an array, in {where.url}", path=name or "/")
+        if mode != "a" or not ("shape" in how or "data" in how):
+            raise NodeNotFoundError(f"no array in {where.url}", path=name or "/")
+    if order is not None and zarr_format == 2:
+        how["order"] = order
+    return create.create_array(where, name, options, overwrite=mode == "w", zarr_format=zarr_format or 3, **how)
+
+
+def open_group(
+    store: StoreLike = None,
+    *,
+    mode: str | None = None,
+    path: str | None = None,
+    zarr_format: int | None = None,
+    use_consolidated: bool | None = None,
+    attributes: dict[str, Any] | None = None,
+    **options: Any,
+) -> Group:
+    """Open a group, or make it where the mode allows ("a", the default, "w" and "w-"; see `open_array`).
+
+    `use_consolidated` None uses consolidated metadata where there is some, True insists on it, False ignores it.
+    Other keyword arguments are the options of `open_array`, inherited by what is opened from the group.
+
+    >>> import gpuzarr
+    >>> sorted(gpuzarr.open_group({}, mode="w").keys())
+    []
+    """
+    mode = mode or "a"
+    where, name = _store(store, mode), node.normalize(path)
+    if mode not in ("w", "w-"):
+        metadata = node.find(where, name, zarr_format)
+        if isinstance(metadata, GroupMetadata):
+            return Group(where, name, _only_groups(_consolidated(metadata, use_consolidated, name)), _options(**options))
+        if metadata is not None:
+            raise NodeExistsError(f"an array is there, not a group, in {where.url}", path=name or "/")
+        if mode != "a":
+            raise NodeNotFoundError(f"no group in {where.url}", path=name or "/")
+    return make_group(where, name, _options(**options), zarr_format or 3, mode == "w", attributes)
+
+
+def _consolidated(metadata: node.Metadata, use: bool | None, path: str) -> node.Metadata:
+    if not isinstance(metadata, GroupMetadata):
+        return metadata
+    if use is True and metadata.consolidated is None:
+        raise MetadataError("the group has no consolidated metadata", path=path or "/", field="consolidated_metadata")
+    return replace(metadata, consolidated=None) if use is False else metadata
+
+
+def _only_groups(metadata: node.Metadata) -> GroupMetadata:
+    if not isinstance(metadata, GroupMetadata):
+        raise MetadataError("not a group")
+    return metadata
+
+
+def create_array(
+    store: StoreLike = None,
+    *,
+    name: str | None = None,
+    shape: int | Sequence[int] | None = None,
+    dtype: Any = None,
+    data: Any = None,
+    chunks: Any = AUTO,
+    shards: Any = None,
+    filters: Any = AUTO,
+    compressors: Any = AUTO,
+    serializer: Any = AUTO,
+    fill_value: Any = UNSET,
+    order: str | None = None,
+    zarr_format: int | None = 3,
+    attributes: Mapping[str, Any] | None = None,
+    chunk_key_encoding: Any = None,
+    dimension_names: Sequence[str | None] | None = None,
+    overwrite: bool = False,
+    write_data: bool = True,
+    meta_array: Any = None,
+    executor: Executor | None = None,
+    strict: bool | None = None,
+    write_empty_chunks: bool | None = None,
+) -> Array:
+    """Make an array.
+
+    Parameters
+    ----------
+    store
+        As `open`; None is a new store in memory.
+    name
+        The array's path within the store; None is the root.
+    shape, dtype
+        Elements along each axis, and their data type: anything NumPy takes, or a Zarr name ("bfloat16", "r16").
+    data
+        Values to store; they bring shape and dtype.
+    chunks
+        The shape of a chunk (-1: the whole axis); "auto" gives at most 1 MiB.
+    shards
+        The shape of a shard, a multiple of the chunk's; None: every chunk is a value of its own.
+    filters, serializer, compressors
+        Codecs: a name, a dict as in the document, or a codec of gpuzarr, zarr or numcodecs; lists of them.
+        "auto": none, the plain bytes, and zstd.
+    fill_value
+        The value of what is not stored. By default the type's zero; None leaves it undefined in format 2.
+    order
+        Format 2: "C" or "F", how elements lie in a chunk. Format 3: how results lie in memory.
+    chunk_key_encoding
+        {"name": "default" or "v2", "separator": "/" or "."}, or the separator.
+    dimension_names
+        A name, or None, for each axis (format 3).
+    overwrite
+        Remove what is there. Else NodeExistsError is raised.
+
+    The rest are the options of `open_array`. Raises MetadataError for what does not fit together.
+
+    >>> import gpuzarr
+    >>> a = gpuzarr.create_array({}, shape=(512, 512), dtype="uint16", chunks=(64, 64), shards=(256, 256))
+    >>> a.nchunks
+    64
+    """
+    where = _store(store, "a")
+    options = _options(meta_array, executor, strict, write_empty_chunks, order if zarr_format == 3 else None)
+    return create.create_array(
+        where,
+        node.normalize(name),
+        options,
+        shape=shape,
+        dtype=dtype,
+        data=data,
+        chunks=chunks,
+        shards=shards,
+        filters=filters,
+        compressors=compressors,
+        serializer=serializer,
+        fill_value=fill_value,
+        order=order,
+        zarr_format=zarr_format,
+        attributes=attributes,
+        chunk_key_encoding=chunk_key_encoding,
+        dimension_names=dimension_names,
+        overwrite=overwrite,
+        write_data=write_data,
+    )
+
+
+def create_group(
+    store: StoreLike = None,
+    *,
+    path: str | None = None,
+    zarr_format: int | None = None,
+    overwrite: bool = False,
+    attributes: dict[str, Any] | None = None,
+    **options: Any,
+) -> Group:
+    """Make a group, and the groups above it.
+
+    >>> import gpuzarr
+    >>> gpuzarr.create_group({}, attributes={"lab": 7}).attrs["lab"]
+    7
+    """
+    where = _store(store, "a")
+    return make_group(where, node.normalize(path), _options(**options), zarr_format or 3, overwrite, attributes)
+
+
+def array(data: Any, *, store: StoreLike = None, path: str | None = None, **how: Any) -> Array:
+    """Make an array of values.
+
+    >>> import gpuzarr
+    >>> gpuzarr.array([1, 2, 3], dtype="int8")[:].tolist()
+    [1, 2, 3]
+    """
+    dtype = how.pop("dtype", None)
+    values = as_host(data)
+    values = values if dtype is None else np.asarray(values, dtype)
+    return create_array(store, name=path, data=values, **how)
+
+
+def full(shape: int | Sequence[int], fill_value: Any, *, store: StoreLike = None, path: str | None = None, **how: Any) -> Array:
+    """Make an array in which every element is the fill value.
+
+    >>> import gpuzarr
+    >>> gpuzarr.full((2,), 3, dtype="int8")[:].tolist()
+    [3, 3]
+    """
+    dtype = how.pop("dtype", None)
+    dtype = np.asarray(fill_value).dtype if dtype is None else dtype
+    return create_array(store, name=path, shape=shape, dtype=dtype, fill_value=fill_value, **how)
+
+
+def zeros(shape: int | Sequence[int], *, dtype: Any = "float64", **how: Any) -> Array:
+    """Make an array of zeros.
+
+    >>> import gpuzarr
+    >>> gpuzarr.zeros((2,))[:].tolist()
+    [0.0, 0.0]
+    """
+    return full(shape, UNSET, dtype=dtype, **how)
+
+
+def ones(shape: int | Sequence[int], *, dtype: Any = "float64", **how: Any) -> Array:
+    """Make an array of ones.
+
+    >>> import gpuzarr
+    >>> gpuzarr.ones((2,))[:].tolist()
+    [1.0, 1.0]
+    """
+    return full(shape, 1, dtype=dtype, **how)
+
+
+def empty(shape: int | Sequence[int], *, dtype: Any = "float64", **how: Any) -> Array:
+    """Make an array whose elements nobody should count on; here they are zero.
+
+    >>> import gpuzarr
+    >>> gpuzarr.empty((2, 3)).shape
+    (2, 3)
+    """
+    return full(shape, UNSET, dtype=dtype, **how)
+
+
+def _like(model: Any, how: dict[str, Any]) -> dict[str, Any]:
+    """Shape, type and, from an array in a store, chunks, as defaults."""
+    wanted: dict[str, Any] = {"shape": model.shape, "dtype": model.dtype}
+    if isinstance(model, Array):
+        wanted |= {"dtype": model.metadata.data_type.json, "chunks": model.chunks, "shards": model.shards}
+        wanted["zarr_format"] = model.zarr_format
+        if model.zarr_format == 2:
+            wanted["dtype"] = model.metadata.data_type.wire
+    return {**wanted, **how}
+
+
+def zeros_like(model: Any, **how: Any) -> Array:
+    """Make an array of zeros with the shape, type and chunks of another.
+
+    >>> import gpuzarr
+    >>> gpuzarr.zeros_like(gpuzarr.ones((2,)))[:].tolist()
+    [0.0, 0.0]
+    """
+    return zeros(**_like(model, how))
+
+
+def ones_like(model: Any, **how: Any) -> Array:
+    """Make an array of ones with the shape, type and chunks of another."""
+    return ones(**_like(model, how))
+
+
+def empty_like(model: Any, **how: Any) -> Array:
+    """Make an empty array with the shape, type and chunks of another."""
+    return empty(**_like(model, how))
+
+
+def full_like(model: Any, fill_value: Any, **how: Any) -> Array:
+    """Make an array of one value with the shape, type and chunks of another."""
+    return full(fill_value=fill_value, **_like(model, how))
+
+
+def save(store: StoreLike, *arrays: Any, path: str | None = None, zarr_format: int | None = None, **named: Any) -> None:
+    """Save one array, or several in a group: positional ones as `arr_0`, `arr_1`, the others by their names.
+
+    >>> import gpuzarr
+    >>> kept = {}
+    >>> gpuzarr.save(kept, [1, 2], weights=[0.5, 0.5])
+    >>> sorted(gpuzarr.load(kept))
+    ['arr_0', 'weights']
+    """
+    if len(arrays) + len(named) == 0:
+        raise ValueError("save takes at least one array")
+    if len(arrays) == 1 and not named:
+        create_array(store, name=path, data=as_host(arrays[0]), overwrite=True, zarr_format=zarr_format or 3)
+        return
+    group = open_group(store, mode="a", path=path, zarr_format=zarr_format)
+    for name, values in {**{f"arr_{k}": v for k, v in enumerate(arrays)}, **named}.items():
+        group[name] = as_host(values)
+
+
+def load(store: StoreLike, *, path: str | None = None, zarr_format: int | None = None, **options: Any) -> Any:
+    """Read an array whole, or all arrays directly under a group as a dict.
+
+    >>> import gpuzarr
+    >>> kept = {}
+    >>> gpuzarr.save(kept, [1, 2])
+    >>> gpuzarr.load(kept).tolist()
+    [1, 2]
+    """
+    found = open(store, mode="r", path=path, zarr_format=zarr_format, **options)
+    return found[...] if isinstance(found, Array) else {name: member[...] for name, member in found.arrays()}
+
+
+def consolidate_metadata(
+    store: StoreLike, *, path: str | None = None, zarr_format: int | None = None, **options: Any
+) -> Group:
+    """Write the metadata of everything below a group into the group, so that opening takes one read.
+
+    It is a copy: consolidate again after changing members.
+
+    >>> import gpuzarr
+    >>> kept = {}
+    >>> a = gpuzarr.create_group(kept).create_array("a", shape=(2,), dtype="int8")
+    >>> sorted(gpuzarr.consolidate_metadata(kept).metadata.consolidated)
+    ['a']
+    """
+    group = open_group(store, mode="r+", path=path, zarr_format=zarr_format, use_consolidated=False, **options)
+    members = {name: replace_consolidated(member.metadata) for name, member in group.members(max_depth=None)}
+    metadata = replace(group.metadata, consolidated=members)
+    node.save(group.store, group.path, metadata)
+    return Group(group.store, group.path, metadata, _options(**options))
+
+
+def replace_consolidated(metadata: node.Metadata) -> node.Metadata:
+    """Metadata as a member of consolidated metadata: by itself."""
+    return replace(metadata, consolidated=None) if isinstance(metadata, GroupMetadata) else metadata

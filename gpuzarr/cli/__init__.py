@@ -1,0 +1,118 @@
+"""The command line: `gpuzarr info`, `tree`, `demo` and `doctor`.
+
+Needs nothing but the core install. Exit codes: 0 done, 1 gpuzarr could not do it (one line on standard error
+says why), 2 the command was not usable as given, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from gpuzarr.errors import GpuzarrError
+
+__all__ = ["main"]
+
+WHERE = "a folder, a .zip file, file://, zip:// or memory://, with the path of a member behind it"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command that `argv` names (`sys.argv[1:]` where None) and return the exit code.
+
+    >>> main(["tree", "no/such/folder"])
+    1
+    """
+    try:
+        arguments = _parser().parse_args(argv)
+    except SystemExit as stop:  # argparse has printed its help or the fault
+        return stop.code if isinstance(stop.code, int) else 2
+    return _guarded(arguments)
+
+
+def _guarded(arguments: argparse.Namespace) -> int:
+    from gpuzarr.cli.text import UsageError
+
+    try:
+        status = _run(arguments)
+        sys.stdout.flush()
+    except UsageError as error:
+        return _fail(str(error), 2)
+    except BrokenPipeError:
+        # The reader has gone (`gpuzarr tree x | head`); nothing more may be written, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except MemoryError as error:
+        return _fail(f"not enough memory: {error}", 1)
+    except (GpuzarrError, OSError) as error:
+        return _fail(str(error), 1)
+    except KeyboardInterrupt:
+        return _fail("interrupted", 130)
+    return status
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    # Each command is imported when it is asked for: `--help` must not wait for NumPy.
+    if arguments.command == "demo":
+        from gpuzarr.cli.demo import demo
+
+        return demo(arguments.path, arguments.meta_array, arguments.out, arguments.crops, arguments.json)
+    if arguments.command == "doctor":
+        from gpuzarr.cli.doctor import doctor
+
+        return doctor(arguments.json)
+    from gpuzarr.cli.info import info, tree
+
+    if arguments.command == "tree":
+        return tree(arguments.path, arguments.json)
+    return info(arguments.path, arguments.meta_array, arguments.json)
+
+
+def _fail(message: str, status: int) -> int:
+    print(f"gpuzarr: {' '.join(message.split())}", file=sys.stderr)
+    return status
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
+
+
+def _parser() -> argparse.ArgumentParser:
+    promise = "Zarr arrays, straight into the memory you name."
+    parser = argparse.ArgumentParser(prog="gpuzarr", description=promise)
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and leave")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def add(name: str, text: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+        command.add_argument("--json", action="store_true", help="print JSON")
+        return command
+
+    memory = "memory to decode into: cpu, cuda, cuda:1, auto, simulated (default: %(default)s)"
+    info = add("info", "what an array or a group is, and where its codecs run")
+    info.add_argument("path", metavar="PATH", help=WHERE)
+    info.add_argument("--meta-array", metavar="WORD", default="cpu", help=memory)
+    tree = add("tree", "the arrays and groups below a group")
+    tree.add_argument("path", metavar="PATH", help=WHERE)
+    demo = add("demo", "write a real volume, read it back whole and in crops, and check every byte")
+    volume = "a .nii, .nii.gz, .npy, .npz or .tif file, or a Zarr array; default: an MRI that nibabel carries"
+    demo.add_argument("path", metavar="PATH", nargs="?", help=volume)
+    demo.add_argument("--meta-array", metavar="WORD", default="cpu", help=memory)
+    folder = "where to write (default: %(default)s)"
+    demo.add_argument("--out", metavar="FOLDER", default="gpuzarr-demo", help=folder)
+    crops = "how many crops to read (default: %(default)s)"
+    demo.add_argument("--crops", metavar="N", type=_positive, default=64, help=crops)
+    add("doctor", "what is installed, what runs where, and why not elsewhere")
+    return parser
+
+
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from gpuzarr.cli.doctor import version
+
+        print(f"gpuzarr {version()}")
+        parser.exit()

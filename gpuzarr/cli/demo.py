@@ -1,0 +1,226 @@
+"""`gpuzarr demo`: a real volume through Zarr and back, with every byte checked.
+
+The volume goes into two sharded Zarr 3 arrays, one with Blosc and one with zstd, comes back whole and as random
+crops in the memory that was named, and one slice of what came back is drawn. Only calls of gpuzarr are timed: what
+is compared, brought home or drawn is not.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import gpuzarr
+from gpuzarr.cli import shapes
+from gpuzarr.cli.explained import codec_places
+from gpuzarr.cli.png import middle, picture
+from gpuzarr.cli.text import UsageError, as_json, duration, facts, progress, rate, size, table
+from gpuzarr.cli.volumes import Volume, load, sample
+from gpuzarr.errors import CodecError, NodeNotFoundError
+
+__all__ = ["demo"]
+
+CODECS: dict[str, dict[str, Any]] = {
+    "blosc": {"name": "blosc", "configuration": {"cname": "lz4", "clevel": 5, "shuffle": "shuffle"}},
+    "zstd": {"name": "zstd", "configuration": {"level": 5}},
+}
+MARK = {"made_by": "gpuzarr demo"}
+"""The attribute that tells an array of an earlier demo, which may be replaced, from anything else."""
+BLOCK_BYTES = 64 << 20
+"""How much of a volume is handled by one call: bounds memory, and lets a bar move."""
+CROP_BYTES, CROP_SIDE = 4 << 20, 64
+REPEATS, LONG_ENOUGH = 5, 0.5
+"""Steps are repeated up to this often, until they have taken this many seconds; the best time is shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One step with one codec; `decoded` is what the caller gave or got, in bytes."""
+
+    codec: str
+    step: str
+    stored: int
+    decoded: int
+    seconds: float
+    ran_on: list[str]
+
+
+def demo(path: str | None, meta_array: str, out: str, crops: int, json: bool) -> int:
+    """Run the demo on the volume at `path` (None: the sample) and print what it found.
+
+    Raises UsageError where there is no volume, or where `out` holds something that no demo made.
+    """
+    where = sample() if path is None else (path, None)
+    targets = {name: os.path.join(out, f"{name}.zarr") for name in CODECS}
+    _check_targets(where[0], targets)
+    volume = load(*where)
+    results: list[Result] = []
+    drawn = None
+    for name, target in targets.items():
+        results.append(_write(volume, name, target))
+        array = gpuzarr.open_array(target, mode="r", meta_array=meta_array)
+        results += [_read_whole(volume, name, array), _read_crops(volume, name, array, crops)]
+        drawn = drawn or _draw(volume, array, os.path.join(out, "slice.png"))
+    _report(volume, meta_array, array, results, targets, drawn, json)
+    return 0
+
+
+def _check_targets(source: str, targets: dict[str, str]) -> None:
+    for target in targets.values():
+        if "://" not in source and Path(source).resolve().is_relative_to(Path(target).resolve()):
+            raise UsageError(f"the volume lies in {target}, which the demo would replace: give another --out")
+        if not os.path.lexists(target):
+            continue
+        try:
+            made_by = gpuzarr.open_array(target, mode="r").attrs.get("made_by")
+        except NodeNotFoundError:
+            made_by = None
+        if made_by != MARK["made_by"]:
+            raise UsageError(f"{target} is there already and no demo made it: give another --out")
+
+
+def _best(step: Callable[[], float]) -> float:
+    """The best of several runs of a step that returns its own seconds."""
+    times: list[float] = []
+    while len(times) < REPEATS and sum(times) < LONG_ENOUGH:
+        times.append(step())
+    return min(times)
+
+
+def _timed(work: Callable[[], Any]) -> tuple[float, Any]:
+    began = time.perf_counter()
+    result = work()
+    return time.perf_counter() - began, result
+
+
+def _write(volume: Volume, name: str, target: str) -> Result:
+    values = volume.values
+    chunks, shards = shapes.choose(values.shape, values.dtype.itemsize)
+    array = gpuzarr.create_array(
+        store=target, shape=values.shape, dtype=values.dtype, chunks=chunks, shards=shards,
+        compressors=[CODECS[name]], dimension_names=volume.names, attributes={**volume.attributes, **MARK},
+        overwrite=True,
+    )  # fmt: skip
+    box = shapes.grown(shards, values.shape, values.dtype.itemsize, BLOCK_BYTES)
+
+    def step() -> float:
+        seconds = 0.0
+        with progress(f"{name}: write", values.nbytes) as advance:
+            for block in shapes.blocks(values.shape, box):
+                took, _ = _timed(lambda block=block: array.__setitem__(block, values[block]))
+                seconds += took
+                advance(values[block].nbytes)
+        return seconds
+
+    seconds = _best(step)
+    return Result(name, "write", array.nbytes_stored(), values.nbytes, seconds, ["cpu"])
+
+
+def _read_whole(volume: Volume, name: str, array: gpuzarr.Array) -> Result:
+    values = volume.values
+    box = shapes.grown(array.shards or array.chunks, values.shape, values.dtype.itemsize, BLOCK_BYTES)
+    boxes = list(shapes.blocks(values.shape, box))
+
+    def step() -> float:
+        seconds = 0.0
+        with progress(f"{name}: read whole", values.nbytes) as advance:
+            for block in boxes:
+                took, result = _timed(lambda block=block: array[block])
+                seconds += took
+                _verify(result, values[block], name)
+                advance(values[block].nbytes)
+        return seconds
+
+    seconds = _best(step)
+    return Result(name, "whole", array.nbytes_stored(), values.nbytes, seconds, codec_places(array, boxes[0]))
+
+
+def crop_selections(shape: tuple[int, ...], itemsize: int, count: int) -> list[tuple[slice, ...]]:
+    """`count` random boxes of one shape inside an array of `shape`, the same on every run."""
+    sides = shapes.halved([min(CROP_SIDE, -(-n // 2)) for n in shape], itemsize, CROP_BYTES)
+    corners = np.random.default_rng(0).integers(0, np.subtract(shape, sides) + 1, (count, len(shape)))
+    return [tuple(slice(int(at), int(at) + n) for at, n in zip(c, sides, strict=True)) for c in corners]
+
+
+def _read_crops(volume: Volume, name: str, array: gpuzarr.Array, count: int) -> Result:
+    values = volume.values
+    crops = crop_selections(values.shape, values.dtype.itemsize, count)
+    each = math.prod(s.stop - s.start for s in crops[0]) * values.dtype.itemsize
+    at_once = max(1, BLOCK_BYTES // each)
+
+    def step() -> float:
+        seconds = 0.0
+        with progress(f"{name}: {count} crops", count * each) as advance:
+            for first in range(0, count, at_once):
+                some = crops[first : first + at_once]
+                took, result = _timed(lambda some=some: array.read_many(some))
+                seconds += took
+                _verify(result, np.stack([values[crop] for crop in some]), name)
+                advance(len(some) * each)
+        return seconds
+
+    seconds = _best(step)
+    places = codec_places(array, crops[0])
+    return Result(name, f"{count} crops", array.nbytes_stored(), count * each, seconds, places)
+
+
+def _verify(result: Any, source: NDArray[Any], name: str) -> None:
+    """Compare bytes, not values: a NaN or a negative zero has to come back as it went in."""
+    found = np.asarray(result)
+    same = found.shape == source.shape and found.dtype == source.dtype
+    if not same or not np.array_equal(_bytes(found), _bytes(source)):
+        raise CodecError("what was read differs from what was written", codec=name, direction="decode")
+
+
+def _bytes(values: NDArray[Any]) -> NDArray[np.uint8]:
+    return np.ascontiguousarray(values).reshape(-1).view(np.uint8)
+
+
+def _draw(volume: Volume, array: gpuzarr.Array, path: str) -> str | None:
+    """Draw a slice that was read back; a volume of one dimension has none."""
+    if array.ndim < 2 or volume.values.dtype.kind not in "biufc":
+        return None
+    values = np.asarray(array[middle(array.shape, volume.names)])
+    with open(path, "wb") as file:
+        file.write(picture(values, upright=volume.names is not None and volume.names[:2] == ("x", "y")))
+    return path
+
+
+def _report(
+    volume: Volume, memory: str, array: gpuzarr.Array, results: list[Result], targets: dict[str, str],
+    drawn: str | None, json: bool,
+) -> None:  # fmt: skip
+    values = volume.values
+    about = {
+        "volume": volume.title, "shape": values.shape, "dtype": str(values.dtype), "nbytes": values.nbytes,
+        "chunks": array.chunks, "shards": array.shards, "memory": memory, "arrays": targets, "picture": drawn,
+    }  # fmt: skip
+    if json:
+        print(as_json({**about, "verified": True, "results": [asdict(result) for result in results]}))
+        return
+    facts([
+        ("volume", volume.title),
+        ("shape", f"{values.shape} {values.dtype}, {size(values.nbytes)}"),
+        ("chunks", f"{array.chunks} in shards of {array.shards}"),
+        ("memory", memory),
+    ])  # fmt: skip
+    print()
+    heads = ("codec", "step", "stored", "decoded", "ratio", "time", "throughput", "codecs ran on")
+    table(heads, [_row(result, values.nbytes) for result in results])
+    print("\nEvery byte that was read equals the source. Times are the best of several runs, files in memory.")
+    facts([*(("array", target) for target in targets.values()), *([("picture", drawn)] if drawn else [])])
+
+
+def _row(result: Result, nbytes: int) -> tuple[str, ...]:
+    return (
+        result.codec, result.step, size(result.stored), size(result.decoded), f"{nbytes / result.stored:.2f}",
+        duration(result.seconds), rate(result.decoded, result.seconds), ", ".join(result.ran_on),
+    )  # fmt: skip

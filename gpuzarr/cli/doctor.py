@@ -1,0 +1,167 @@
+"""`gpuzarr doctor`: what is installed, what runs where, and why not elsewhere.
+
+It looks, it never mends, and it always succeeds: whatever is broken is a line of the report.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from gpuzarr import native
+from gpuzarr.cli.text import as_json, facts, size, table
+
+__all__ = ["doctor", "report", "version"]
+
+NEEDED = ("numpy", "numcodecs", "google-crc32c")
+
+OPTIONAL = {
+    "deflate": "gzip and zlib in the compiled host module (libdeflate)",
+    "imagecodecs": "the same, where deflate is not there",
+    "ml_dtypes": "data types bfloat16, float8, int4 and their kin",
+    "torch": "torch tensors as results",
+    "rich": "tables and progress bars in a terminal",
+    "nibabel": "the sample volume of `gpuzarr demo`",
+    "tifffile": "TIFF volumes for `gpuzarr demo`",
+}
+"""Packages gpuzarr uses where they are installed, and for what."""
+
+PYTHON_CODE = {"crc32c": "google-crc32c", "gzip": "Python's zlib", "zlib": "Python's zlib"}
+"""Whose code runs where the compiled module does not; numcodecs' for the rest."""
+NO_CODE = {
+    "bytes": "part of the copy into the result",
+    "transpose": "part of the copy into the result",
+    "sharding_indexed": "part of the plan",
+}
+"""Codecs that are no pass over the data of their own."""
+
+
+def doctor(json: bool) -> int:
+    """Print the report."""
+    found = report()
+    if json:
+        print(as_json(found))
+    else:
+        _print(found)
+    return 0
+
+
+def version() -> str:
+    """gpuzarr's own version."""
+    return _version("gpuzarr") or "from a checkout that is not installed"
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def report() -> dict[str, Any]:
+    """All that is found, as `--json` prints it."""
+    library = native.load()
+    return {
+        "gpuzarr": version(),
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "needed": {package: _version(package) for package in NEEDED},
+        "optional": {package: {"version": _version(package), "gives": gives} for package, gives in OPTIONAL.items()},
+        "compiled": {
+            "path": None if library is None else str(library.path),
+            "why_not": native.why_not(),
+            "sources": {} if library is None else library.sources,
+        },
+        "devices": {"cupy": _tried("cupy", _cupy), "nvcomp": _tried("nvidia.nvcomp", _nvcomp)},
+        "memory": {word: _opens(word) for word in ("cpu", "cuda", "simulated")},
+        "codecs": _codecs(library),
+    }
+
+
+def _tried(module: str, describe: Callable[[Any], str]) -> dict[str, str | None]:
+    """What a device library says of itself, or why it says nothing."""
+    try:
+        if importlib.util.find_spec(module) is None:
+            return {"found": None, "why_not": "not installed"}
+        return {"found": describe(importlib.import_module(module)), "why_not": None}
+    except ModuleNotFoundError as error:
+        # find_spec imports the packages above a module, and they may be what is missing.
+        missing = "not installed" if module.startswith(str(error.name)) else str(error)
+        return {"found": None, "why_not": missing}
+    except Exception as error:  # a driver that is missing or too old shows as any kind of error
+        return {"found": None, "why_not": f"{type(error).__name__}: {' '.join(str(error).split())}"}
+
+
+def _cupy(cupy: Any) -> str:
+    runtime = cupy.cuda.runtime
+    names = []
+    for device in range(runtime.getDeviceCount()):
+        properties = runtime.getDeviceProperties(device)
+        names.append(f"cuda:{device} {properties['name'].decode()}, {size(properties['totalGlobalMem'])}")
+    return f"cupy {cupy.__version__}; {'; '.join(names) or 'no device'}"
+
+
+def _nvcomp(nvcomp: Any) -> str:
+    return f"nvcomp {nvcomp.__version__}"
+
+
+def _opens(word: str) -> str | None:
+    """Why `meta_array=word` does not work here, or None."""
+    from gpuzarr.errors import GpuzarrError
+    from gpuzarr.memory import memory_of
+
+    try:
+        memory_of(word)
+    except GpuzarrError as error:
+        return error.reason
+    return None
+
+
+def _codecs(library: native.Native | None) -> list[dict[str, str | None]]:
+    from gpuzarr.codecs.registry import CODECS
+
+    # "endian" is what `bytes` was called once; the numcodecs names of the rest are the same codecs.
+    names = sorted({name.removeprefix("numcodecs.") for name in CODECS} - {"endian"})
+    rest = {"codec": "numcodecs.*", "runs_on": "cpu, Python", "code": f"numcodecs {_version('numcodecs') or 'MISSING'}"}
+    return [*(_codec(name, library) for name in names), {**rest, "why_not": "numcodecs has it in Python only"}]
+
+
+def _codec(name: str, library: native.Native | None) -> dict[str, str | None]:
+    if name in NO_CODE:
+        return {"codec": name, "runs_on": "cpu", "code": NO_CODE[name], "why_not": None}
+    if library is not None and name in library.ops:
+        return {"codec": name, "runs_on": "cpu, compiled", "code": library.sources[name], "why_not": None}
+    why_not = native.why_not() if library is None else library.missing().get(name)
+    package = PYTHON_CODE.get(name, "numcodecs")
+    found = package if package.startswith("Python") else _version(package)
+    if found is None:
+        return {"codec": name, "runs_on": "nowhere", "code": None, "why_not": f"{package} is not installed"}
+    code = package if found == package else f"{package} {found}"
+    return {"codec": name, "runs_on": "cpu, Python", "code": code, "why_not": why_not}
+
+
+def _print(found: dict[str, Any]) -> None:
+    compiled, devices = found["compiled"], found["devices"]
+    facts([
+        ("gpuzarr", found["gpuzarr"]),
+        ("python", f"{found['python']} at {sys.executable}"),
+        ("system", found["system"]),
+        *((package, number or "MISSING, and needed") for package, number in found["needed"].items()),
+        ("compiled", compiled["path"] or f"no: {compiled['why_not']}"),
+        *((name, about["found"] or f"no: {about['why_not']}") for name, about in devices.items()),
+        *((f"on {word}", "yes" if why is None else f"no: {why}") for word, why in found["memory"].items()),
+    ])  # fmt: skip
+    print()
+    packages = [(name, about["version"] or "absent", about["gives"]) for name, about in found["optional"].items()]
+    table(("optional package", "version", "gives"), packages)
+    print()
+    heads = ("codec", "runs on", "code of", "why not compiled")
+    table(heads, [tuple(codec[k] or "" for k in ("codec", "runs_on", "code", "why_not")) for codec in found["codecs"]])
+    if found["memory"]["cuda"] is not None:
+        print(f"\nNo codec runs on a GPU: {found['memory']['cuda']}.")

@@ -1,0 +1,89 @@
+"""What a codec is: parsed from a document's configuration, bound once to what it will decode, then run.
+
+Binding decides everything: sizes are computed, configurations checked, implementations chosen. A stage at run time
+turns bytes into bytes and makes no choices. Array-to-array codecs that only rename elements (transpose, byte order)
+have no stage at all: they change the layout that scatter reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from gpuzarr.errors import CodecError, MetadataError
+from gpuzarr.metadata import CodecConfig
+
+__all__ = ["Buffer", "BytesCodecLike", "NativeOp", "Stage", "Wire", "bad_size", "config_int", "unknown_members"]
+
+Buffer = bytes | bytearray | memoryview
+"""Bytes in host memory. A stage may return any of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class NativeOp:
+    """The same stage in the compiled host module: the operation's name and its integer arguments for encoding."""
+
+    name: str
+    args: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """What a bytes-to-bytes codec is bound to: the stored data type, and the chunk's size in bytes."""
+
+    dtype: np.dtype[Any]
+    nbytes: int
+
+
+class Stage(Protocol):
+    """One bytes-to-bytes step, bound."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def native(self) -> NativeOp | None:
+        """The operation of the compiled host module that does the same, if there is one."""
+
+    def encoded_size(self, size: int) -> int | None:
+        """The encoded size of `size` bytes where it is fixed."""
+
+    def decode(self, data: Buffer, size: int | None, limit: int, into: memoryview | None = None) -> Buffer:
+        """Decode to exactly `size` bytes where known, never more than `limit`; into `into` (of `size`) if given."""
+
+    def encode(self, data: Buffer) -> Buffer: ...
+
+
+class BytesCodecLike(Protocol):
+    """A bytes-to-bytes codec as its document names it."""
+
+    def to_config(self) -> CodecConfig: ...
+
+    def bind(self, wire: Wire) -> Stage: ...
+
+
+def bad_size(codec: str, found: int | str, size: int | None) -> CodecError:
+    """The error for data that decodes to another size than the plan says."""
+    return CodecError(f"decodes to {found} bytes, not {size}", codec=codec, direction="decode")
+
+
+def config_int(
+    config: Mapping[str, Any], codec: str, name: str, low: int, high: int, default: int | None = None
+) -> int:
+    """An integer member of a codec's configuration, within bounds."""
+    value = config.get(name, default)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise MetadataError(f"{codec}: {name} must be an integer from {low} to {high}, not {value!r}", field="codecs")
+    return value
+
+
+def unknown_members(config: Mapping[str, Any], codec: str, known: set[str]) -> None:
+    """Refuse members of a configuration that the codec does not define: they would change what bytes mean."""
+    extra = set(config) - known
+    if extra:
+        raise MetadataError(f"{codec}: unknown configuration member {sorted(extra)[0]!r}", field="codecs")

@@ -1,0 +1,243 @@
+"""Binding: a document's list of codecs becomes a chain that knows every size and makes no more choices.
+
+In encoding order a chain is array-to-array codecs, exactly one array-to-bytes codec, then bytes-to-bytes codecs
+(Zarr 3.1 core, section "Codecs"). Bound, that is an order of axes, a layout or a shard, and stages.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpuzarr.batch import Layout
+from gpuzarr.codecs.base import Buffer, NativeOp, Stage, Wire, bad_size
+from gpuzarr.codecs.registry import make
+from gpuzarr.codecs.structure import BytesCodec, ShardingCodec, TransposeCodec
+from gpuzarr.errors import CodecError, GpuzarrError, MetadataError
+from gpuzarr.metadata import CodecConfig
+from gpuzarr.shard import ShardLevel
+
+__all__ = ["Chain", "Shard", "bind", "decode_index", "encode_index"]
+
+SLACK = 1 << 16
+"""Bytes that an encoded stage may be larger than twice what it encodes: headers, framing, incompressible blocks."""
+
+INDEX_DTYPE = np.dtype(np.uint64)
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """The shards of one level: how they are cut, how their index is stored, and what their chunks are."""
+
+    level: ShardLevel
+    index: Chain
+    inner: Chain
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """A bound chain for chunks of `shape` (in the array's order of axes).
+
+    `stages` are in encoding order; stage i encodes `sizes[i]` bytes (None: it varies, at most `limits[i]`). A chain
+    of chunks has a `layout`, a chain of shards has a `shard`. `bits` is set for types of less than a byte, stored
+    one a byte (negative: signed): a reader ignores the upper bits.
+    """
+
+    shape: tuple[int, ...]
+    stages: tuple[Stage, ...]
+    sizes: tuple[int | None, ...]
+    limits: tuple[int, ...]
+    layout: Layout | None
+    shard: Shard | None
+    bits: int = 0
+
+    @property
+    def leaf(self) -> Chain:
+        """The chain of the innermost chunks."""
+        chain = self
+        while chain.shard is not None:
+            chain = chain.shard.inner
+        return chain
+
+    @property
+    def levels(self) -> tuple[ShardLevel, ...]:
+        """The levels of shards, outermost first."""
+        levels, chain = [], self
+        while chain.shard is not None:
+            levels.append(chain.shard.level)
+            chain = chain.shard.inner
+        return tuple(levels)
+
+    @property
+    def elements(self) -> Layout:
+        """The layout of a chunk's elements."""
+        layout = self.leaf.layout
+        if layout is None:
+            raise MetadataError("a chain without an array-to-bytes codec", field="codecs")
+        return layout
+
+    @property
+    def encoded_size(self) -> int | None:
+        """Bytes of an encoded chunk where that is fixed."""
+        size: int | None = None if self.layout is None else self.layout.nbytes
+        for stage in self.stages:
+            size = None if size is None else stage.encoded_size(size)
+        return size
+
+    def native(self) -> tuple[NativeOp, ...] | None:
+        """The stages as operations of the compiled host module, in encoding order, if all of it is there."""
+        ops = tuple(stage.native for stage in self.stages)
+        if self.layout is None or self.layout.swap < 0 or self.bits or None in ops:
+            return None
+        return tuple(op for op in ops if op is not None)
+
+    def decode(self, data: Buffer, into: memoryview | None = None) -> Buffer:
+        """A chunk's stored bytes, or a shard's, as its decoded bytes.
+
+        `into`, if given, has exactly the decoded size and takes them. Raises CodecError.
+        """
+        last = 0
+        for k in range(len(self.stages) - 1, -1, -1):
+            with _mapped(self.stages[k].name, "decode"):
+                data = self.stages[k].decode(data, self.sizes[k], self.limits[k], into if k == last else None)
+        size = None if self.layout is None else self.layout.nbytes
+        if size is not None and memoryview(data).nbytes != size:
+            raise bad_size("bytes", memoryview(data).nbytes, size)
+        if into is not None and not self.stages:
+            into[:] = memoryview(data).cast("B")
+            data = into
+        return _clear_upper_bits(data, self.bits) if self.bits else data
+
+    def encode(self, data: Buffer) -> Buffer:
+        """A chunk's decoded bytes, or an assembled shard's, as its stored bytes. Raises CodecError."""
+        for stage in self.stages:
+            with _mapped(stage.name, "encode"):
+                data = stage.encode(data)
+        return data
+
+
+def bind(
+    configs: Sequence[CodecConfig],
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    wire: np.dtype[Any],
+    bits: int = 0,
+    allow_pickle: bool = False,
+) -> Chain:
+    """Bind codecs to chunks of `shape`; `dtype` is the data type in memory, `wire` as stored, `bits` see `Chain`.
+
+    Raises MetadataError where they do not make a chain, UnknownCodecError and UnsupportedError by name.
+    """
+    codecs = [make(config, allow_pickle) for config in configs]
+    middle = [k for k, codec in enumerate(codecs) if isinstance(codec, (BytesCodec, ShardingCodec))]
+    if len(middle) != 1:
+        raise MetadataError(f"{len(middle)} array-to-bytes codecs in a chain instead of one", field="codecs")
+    order = tuple(range(len(shape)))
+    for codec in codecs[: middle[0]]:
+        if not isinstance(codec, TransposeCodec):
+            raise MetadataError(f"{_name(codec)}: a bytes-to-bytes codec before the array-to-bytes one", field="codecs")
+        order = tuple(order[k] for k in codec.axes(len(shape)))
+    rest = codecs[middle[0] + 1 :]
+    serializer = codecs[middle[0]]
+    layout, shard = None, None
+    if isinstance(serializer, BytesCodec):
+        stored = wire if serializer.endian is None else wire.newbyteorder("<" if serializer.endian == "little" else ">")
+        layout = Layout.of(shape, order, stored, dtype)
+    elif isinstance(serializer, ShardingCodec):
+        shard = _bind_shard(serializer, shape, order, dtype, wire, bits, bool(rest), allow_pickle)
+    nbytes = math.prod(shape) * wire.itemsize
+    if layout is not None:
+        size: int | None = nbytes
+    else:
+        size, nbytes = None, 2 * nbytes + SLACK + (shard.level.index_size if shard else 0)
+    stages: list[Stage] = []
+    sizes: list[int | None] = []
+    limits: list[int] = []
+    element = wire
+    for codec in rest:
+        if isinstance(codec, (TransposeCodec, BytesCodec, ShardingCodec)):
+            raise MetadataError(f"{codec.name}: an array codec after the array-to-bytes one", field="codecs")
+        stages.append(codec.bind(Wire(element, nbytes)))
+        sizes.append(size)
+        limits.append(nbytes)
+        size = None if size is None else stages[-1].encoded_size(size)
+        nbytes = 2 * nbytes + SLACK if size is None else size
+        element = np.dtype(np.uint8)
+    return Chain(shape, tuple(stages), tuple(sizes), tuple(limits), layout, shard, bits if layout is not None else 0)
+
+
+def _bind_shard(
+    codec: ShardingCodec,
+    shape: tuple[int, ...],
+    order: tuple[int, ...],
+    dtype: np.dtype[Any],
+    wire: np.dtype[Any],
+    bits: int,
+    whole: bool,
+    allow_pickle: bool,
+) -> Shard:
+    stored = tuple(shape[k] for k in order)
+    inner = codec.chunk_shape
+    if len(inner) != len(stored) or any(n % c for n, c in zip(stored, inner, strict=True)):
+        raise MetadataError(f"inner chunks {inner} do not divide the shard {stored}", field="codecs")
+    grid = tuple(n // c for n, c in zip(stored, inner, strict=True))
+    index = bind(codec.index_codecs, (*grid, 2), INDEX_DTYPE, INDEX_DTYPE.newbyteorder("<"))
+    size = index.encoded_size
+    if size is None or index.shard is not None:
+        raise MetadataError("sharding_indexed: index_codecs must give a fixed size", field="codecs")
+    level = ShardLevel(stored, order, inner, size, codec.index_location == "start", whole)
+    return Shard(level, index, bind(codec.codecs, inner, dtype, wire, bits, allow_pickle))
+
+
+def decode_index(shard: Shard, data: Buffer) -> NDArray[np.uint64]:
+    """A shard's stored index as uint64[slots, 2]: offset and size of each inner chunk. Raises CodecError."""
+    found = memoryview(data).nbytes
+    if found != shard.level.index_size:
+        raise CodecError(
+            f"the shard is too short for its index: {found} bytes of {shard.level.index_size}",
+            codec="sharding_indexed",
+            direction="decode",
+        )
+    layout = shard.index.elements
+    return layout.view(shard.index.decode(data)).astype(np.uint64).reshape(shard.level.slots, 2)
+
+
+def encode_index(shard: Shard, index: NDArray[np.uint64]) -> Buffer:
+    """The reverse of `decode_index`."""
+    layout = shard.index.elements
+    raw = np.empty(layout.nbytes, np.uint8)
+    layout.view(raw)[...] = index.reshape(layout.shape)
+    return shard.index.encode(memoryview(raw))
+
+
+@contextmanager
+def _mapped(codec: str, direction: str) -> Iterator[None]:
+    """The border to codec libraries: whatever they raise becomes a CodecError."""
+    try:
+        yield
+    except GpuzarrError:
+        raise
+    except Exception as error:  # libraries raise anything from RuntimeError to struct.error on bad bytes
+        reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        raise CodecError(reason, codec=codec, direction=direction) from error
+
+
+def _clear_upper_bits(data: Buffer, bits: int) -> Buffer:
+    shift = np.uint8(8 - abs(bits))
+    values = np.frombuffer(data, np.uint8) << shift
+    values = (values.view(np.int8) >> shift.view(np.int8)).view(np.uint8) if bits < 0 else values >> shift
+    view = memoryview(data).cast("B")
+    if view.readonly:
+        return memoryview(values)
+    np.frombuffer(view, np.uint8)[:] = values
+    return view
+
+
+def _name(codec: Any) -> str:
+    return str(getattr(codec, "name", type(codec).__name__))

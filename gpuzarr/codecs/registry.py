@@ -1,0 +1,59 @@
+"""Codecs by the names documents give them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from gpuzarr.codecs.base import BytesCodecLike
+from gpuzarr.codecs.blosc import BloscCodec
+from gpuzarr.codecs.crc32c import Crc32cCodec
+from gpuzarr.codecs.deflate import GzipCodec, ZlibCodec
+from gpuzarr.codecs.foreign import ForeignCodec
+from gpuzarr.codecs.lz4 import Lz4Codec
+from gpuzarr.codecs.structure import BytesCodec, ShardingCodec, TransposeCodec
+from gpuzarr.codecs.zstd import ZstdCodec
+from gpuzarr.errors import UnknownCodecError, UnsupportedError
+from gpuzarr.metadata import CodecConfig
+
+__all__ = ["LATER", "Codec", "make"]
+
+Codec = BytesCodecLike | TransposeCodec | BytesCodec | ShardingCodec
+
+CODECS: dict[str, Callable[[Mapping[str, Any]], Codec]] = {
+    "blosc": BloscCodec.from_config,
+    "bytes": BytesCodec.from_config,
+    "crc32c": Crc32cCodec.from_config,
+    "endian": BytesCodec.from_config,  # the name `bytes` had before 3.0 was final
+    "gzip": GzipCodec.from_config,
+    "sharding_indexed": ShardingCodec.from_config,
+    "transpose": TransposeCodec.from_config,
+    "zstd": ZstdCodec.from_config,
+    "numcodecs.blosc": BloscCodec.from_config,
+    "numcodecs.gzip": GzipCodec.from_config,
+    "numcodecs.lz4": Lz4Codec.from_config,
+    "numcodecs.zlib": ZlibCodec.from_config,
+    "numcodecs.zstd": ZstdCodec.from_config,
+}
+
+LATER = frozenset(
+    "bitround cast_value conditional n5_default packbits reshape scale_offset vlen-bytes vlen-utf8 zfp".split()
+)
+"""Registered codecs that gpuzarr does not have yet."""
+
+
+def make(config: CodecConfig, allow_pickle: bool = False) -> Codec:
+    """The codec that a configuration names.
+
+    Raises UnknownCodecError for a name nobody registered, UnsupportedError for one that gpuzarr does not have yet,
+    MetadataError for a configuration the codec does not define.
+    """
+    from_config = CODECS.get(config.name)
+    if from_config is not None:
+        return from_config(config.configuration)
+    if config.name in LATER:
+        raise UnsupportedError(f"codec {config.name!r} is not supported yet", feature=f"codec {config.name}")
+    family, _, name = config.name.partition(".")
+    if family == "numcodecs" and name:
+        return ForeignCodec.from_config(name, config.configuration, allow_pickle)
+    raise UnknownCodecError(f"no codec is called {config.name!r}", codec=config.name)

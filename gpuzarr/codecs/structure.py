@@ -1,0 +1,126 @@
+"""The array-to-array and array-to-bytes codecs: `transpose`, `bytes`, `sharding_indexed` (Zarr 3.1 core codecs).
+
+They say how a chunk's bytes are its elements. None has a pass of its own: the chain folds the first two into a
+layout and the third into the plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gpuzarr.codecs.base import unknown_members
+from gpuzarr.errors import MetadataError
+from gpuzarr.metadata import CodecConfig
+
+__all__ = ["BytesCodec", "ShardingCodec", "TransposeCodec"]
+
+
+@dataclass(frozen=True, slots=True)
+class TransposeCodec:
+    """Stores axis `order[i]` of the array as axis i.
+
+    >>> TransposeCodec((2, 0, 1)).to_config().configuration
+    {'order': [2, 0, 1]}
+    """
+
+    order: tuple[int, ...] | str
+
+    name = "transpose"
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> TransposeCodec:
+        unknown_members(config, "transpose", {"order"})
+        order = config.get("order")
+        if order in ("C", "F"):  # withdrawn before 3.0 was final, but on disk
+            return cls(str(order))
+        if not isinstance(order, list) or not all(type(k) is int for k in order):
+            raise MetadataError(f"transpose: order must be a list of integers, not {order!r}", field="codecs")
+        if sorted(order) != list(range(len(order))):
+            raise MetadataError(f"transpose: order {order} is not a permutation", field="codecs")
+        return cls(tuple(order))
+
+    def to_config(self) -> CodecConfig:
+        return CodecConfig("transpose", {"order": list(self.order)})
+
+    def axes(self, ndim: int) -> tuple[int, ...]:
+        """The permutation for an array of `ndim` axes."""
+        if isinstance(self.order, str):
+            axes = tuple(range(ndim))
+            return axes if self.order == "C" else axes[::-1]
+        if len(self.order) != ndim:
+            raise MetadataError(f"transpose: order {list(self.order)} for {ndim} axes", field="codecs")
+        return self.order
+
+
+@dataclass(frozen=True, slots=True)
+class BytesCodec:
+    """Elements one after another in C order; `endian` is "little", "big", or None where one byte has no order."""
+
+    endian: str | None = "little"
+
+    name = "bytes"
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> BytesCodec:
+        unknown_members(config, "bytes", {"endian"})
+        endian = config.get("endian")
+        if endian not in ("little", "big", None):
+            raise MetadataError(f"bytes: endian must be little or big, not {endian!r}", field="codecs")
+        return cls(endian)
+
+    def to_config(self) -> CodecConfig:
+        return CodecConfig("bytes", {} if self.endian is None else {"endian": self.endian})
+
+
+@dataclass(frozen=True, slots=True)
+class ShardingCodec:
+    """A chunk that is a file of inner chunks of `chunk_shape` with an index at its start or end.
+
+    `codecs` and `index_codecs` are configurations; the index's must have a fixed size.
+    """
+
+    chunk_shape: tuple[int, ...]
+    codecs: tuple[CodecConfig, ...]
+    index_codecs: tuple[CodecConfig, ...]
+    index_location: str = "end"
+
+    name = "sharding_indexed"
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> ShardingCodec:
+        unknown_members(config, "sharding_indexed", {"chunk_shape", "codecs", "index_codecs", "index_location"})
+        shape = config.get("chunk_shape")
+        if not isinstance(shape, list) or not all(type(n) is int and n > 0 for n in shape):
+            raise MetadataError(f"sharding_indexed: chunk_shape {shape!r} is not a list of sizes", field="codecs")
+        location = config.get("index_location", "end")
+        if location not in ("start", "end"):
+            raise MetadataError(f"sharding_indexed: index_location {location!r} is not start or end", field="codecs")
+        chains = [_configs(config.get(name), name) for name in ("codecs", "index_codecs")]
+        return cls(tuple(shape), chains[0], chains[1], location)
+
+    def to_config(self) -> CodecConfig:
+        config: dict[str, Any] = {
+            "chunk_shape": list(self.chunk_shape),
+            "codecs": [{"name": c.name, "configuration": c.configuration} for c in self.codecs],
+            "index_codecs": [{"name": c.name, "configuration": c.configuration} for c in self.index_codecs],
+            "index_location": self.index_location,
+        }
+        return CodecConfig("sharding_indexed", config)
+
+
+def _configs(value: Any, member: str) -> tuple[CodecConfig, ...]:
+    """A list of codecs, each an object with a name, or the name alone."""
+    if not isinstance(value, list) or not value:
+        raise MetadataError(f"sharding_indexed: {member} must be a list of codecs, not {value!r}", field="codecs")
+    configs = []
+    for entry in value:
+        named = {"name": entry} if isinstance(entry, str) else entry
+        if not isinstance(named, dict) or not isinstance(named.get("name"), str):
+            raise MetadataError(f"sharding_indexed: {member} holds {entry!r}, which names no codec", field="codecs")
+        config = named.get("configuration", {})
+        if not isinstance(config, dict) or set(named) - {"name", "configuration", "must_understand"}:
+            raise MetadataError(f"sharding_indexed: {member}: not a codec: {entry!r}", field="codecs")
+        configs.append(CodecConfig(named["name"], config))
+    return tuple(configs)

@@ -1,0 +1,287 @@
+"""Making arrays: what `create_array` takes, checked and completed into metadata, then written."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from gpuzarr import node
+from gpuzarr.array import Array
+from gpuzarr.codecs.blosc import BloscCodec
+from gpuzarr.codecs.registry import make
+from gpuzarr.codecs.structure import BytesCodec, ShardingCodec, TransposeCodec
+from gpuzarr.dtypes import DataType, as_fill, from_numpy
+from gpuzarr.errors import MetadataError
+from gpuzarr.grid import ChunkKeys
+from gpuzarr.memory import as_host
+from gpuzarr.metadata import ArrayMetadata, CodecConfig
+from gpuzarr.options import Options
+from gpuzarr.store import Store
+
+__all__ = ["AUTO", "auto_chunks", "check_format", "create_array", "describe"]
+
+AUTO = "auto"
+
+CHUNK_BYTES = 1 << 20
+"""What an automatic chunk decodes to at most: many small streams, which threads and GPUs decode side by side."""
+
+UNSET: Any = type("Unset", (), {"__repr__": lambda self: "<the type's zero>"})()
+
+
+def create_array(
+    store: Store,
+    path: str,
+    options: Options,
+    *,
+    data: Any = None,
+    overwrite: bool = False,
+    write_data: bool = True,
+    **how: Any,
+) -> Array:
+    """Write a new array, the groups above it, and `data` into it. Keyword arguments: see `gpuzarr.create_array`."""
+    if data is not None:
+        host = as_host(data)
+        if how.get("shape") is not None or how.get("dtype") is not None:
+            raise MetadataError("data= brings its own shape and dtype", path=path, field="shape")
+        how |= {"shape": host.shape, "dtype": host.dtype}
+        data = host
+    metadata = describe(path, **how)
+    # Everything is checked, by binding, before anything that is there is touched.
+    array = Array(store, path, metadata, options)
+    node.require_absent(store, path, overwrite)
+    node.make_groups(store, path, metadata.zarr_format)
+    node.save(store, path, metadata)
+    if data is not None and write_data:
+        array[...] = data
+    return array
+
+
+def describe(
+    path: str,
+    *,
+    shape: int | Sequence[int] | None = None,
+    dtype: Any = None,
+    chunks: Any = AUTO,
+    shards: Any = None,
+    filters: Any = AUTO,
+    compressors: Any = AUTO,
+    serializer: Any = AUTO,
+    fill_value: Any = UNSET,
+    order: str | None = None,
+    zarr_format: int | None = 3,
+    attributes: Mapping[str, Any] | None = None,
+    chunk_key_encoding: Any = None,
+    dimension_names: Sequence[str | None] | None = None,
+) -> ArrayMetadata:
+    """The metadata of a new array. Raises MetadataError, UnknownCodecError or UnsupportedError."""
+    zarr_format = check_format(3 if zarr_format is None else zarr_format)
+    if shape is None or dtype is None:
+        raise MetadataError("shape and dtype are needed, or data", path=path, field="shape")
+    whole = _sizes(shape, "shape", 0)
+    data_type = from_numpy(dtype, zarr_format)
+    outer, inner, location = _chunks(whole, data_type, chunks, shards)
+    fill = as_fill(None if fill_value is UNSET else fill_value, data_type)
+    if zarr_format == 2:
+        if inner is not None or serializer != AUTO or dimension_names is not None:
+            raise MetadataError("Zarr 2 has no shards, serializers or dimension names", path=path, field="shards")
+        undefined = fill_value is None
+        return _describe_v2(
+            whole, data_type, outer, None if undefined else fill, filters, compressors, order, attributes, chunk_key_encoding
+        )
+    arrays = [] if filters == AUTO or filters is None else [_config(c, data_type) for c in _listed(filters)]
+    last = BytesCodec("little" if data_type.dtype.itemsize > 1 else None).to_config()
+    serial = last if serializer == AUTO else _config(serializer, data_type)
+    packed = [CodecConfig("zstd", {"level": 0, "checksum": False})] if compressors == AUTO else None
+    packed = [_config(c, data_type) for c in _listed(compressors)] if packed is None else packed
+    codecs = (*arrays, serial, *packed)
+    if inner is not None:
+        index = (BytesCodec("little").to_config(), CodecConfig("crc32c", {}))
+        codecs = (ShardingCodec(inner, codecs, index, location).to_config(),)
+    names = None if dimension_names is None else _names(dimension_names, len(whole), path)
+    keys = _keys(chunk_key_encoding, 3)
+    return ArrayMetadata(3, whole, data_type, outer, keys, fill, codecs, dict(attributes or {}), names)
+
+
+def _describe_v2(
+    shape: tuple[int, ...],
+    data_type: DataType,
+    chunks: tuple[int, ...],
+    fill: Any,
+    filters: Any,
+    compressors: Any,
+    order: str | None,
+    attributes: Mapping[str, Any] | None,
+    encoding: Any,
+) -> ArrayMetadata:
+    if order not in (None, "C", "F"):
+        raise MetadataError(f"order must be C or F, not {order!r}", field="order")
+    before = [] if filters == AUTO or filters is None else [_config_v2(c) for c in _listed(filters)]
+    packed = [CodecConfig("numcodecs.zstd", {"level": 0})] if compressors == AUTO else None
+    packed = [_config_v2(c) for c in _listed(compressors)] if packed is None else packed
+    if len(packed) > 1:
+        raise MetadataError("Zarr 2 has one compressor; others are filters", field="compressor")
+    turned = order == "F" and len(shape) > 1
+    first = [TransposeCodec(tuple(range(len(shape)))[::-1]).to_config()] if turned else []
+    codecs = (*first, CodecConfig("bytes", {}), *before, *packed)
+    return ArrayMetadata(
+        2,
+        shape,
+        data_type,
+        chunks,
+        _keys(encoding, 2),
+        fill,
+        codecs,
+        dict(attributes or {}),
+        None,
+        order or "C",
+        tuple(before) or None,
+        packed[0] if packed else None,
+    )
+
+
+def check_format(zarr_format: Any) -> int:
+    if zarr_format not in (2, 3):
+        raise MetadataError(f"zarr_format must be 2 or 3, not {zarr_format!r}", field="zarr_format")
+    return int(zarr_format)
+
+
+def _sizes(value: Any, field: str, least: int) -> tuple[int, ...]:
+    sizes = (value,) if isinstance(value, (int, np.integer)) else tuple(value)
+    if any(isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < least for n in sizes):
+        raise MetadataError(f"{value!r} is not a list of sizes of at least {least}", field=field)
+    return tuple(int(n) for n in sizes)
+
+
+Shape = tuple[int, ...]
+
+
+def _chunks(shape: Shape, data_type: DataType, chunks: Any, shards: Any) -> tuple[Shape, Shape | None, str]:
+    """The shape of a key's chunk, of inner chunks if there are shards, and where the shards' index is."""
+    location = "end"
+    if isinstance(shards, Mapping):
+        location, shards = shards.get("index_location", "end"), shards.get("shape")
+    if isinstance(chunks, str) or chunks is None or chunks is True:
+        inner = auto_chunks(shape, data_type.dtype.itemsize)
+    elif chunks is False:
+        inner = tuple(max(1, n) for n in shape)
+    else:
+        inner = _sizes(chunks, "chunks", -1)
+        inner = inner * len(shape) if isinstance(chunks, (int, np.integer)) else inner
+        if len(inner) != len(shape):
+            raise MetadataError(f"chunks {inner} for {len(shape)} axes", field="chunks")
+        inner = tuple(max(1, n) if c == -1 else c for c, n in zip(inner, shape, strict=True))
+        if 0 in inner:
+            raise MetadataError("a chunk has at least one element along each axis", field="chunks")
+    if shards is None:
+        return inner, None, location
+    outer = tuple(c * 8 if n > c else c for c, n in zip(inner, shape, strict=True)) if shards == AUTO else shards
+    outer = _sizes(outer, "shards", 1)
+    if len(outer) != len(inner) or any(o % i for o, i in zip(outer, inner, strict=True)):
+        raise MetadataError(f"chunks {inner} do not divide shards {outer}", field="shards")
+    return outer, inner, location
+
+
+def auto_chunks(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
+    """Chunks of at most a mebibyte, halved along the longest axis until they are.
+
+    >>> auto_chunks((512, 512, 512), 2)
+    (64, 64, 128)
+    """
+    chunks = [max(1, n) for n in shape]
+    while math.prod(chunks) * max(1, itemsize) > CHUNK_BYTES and max(chunks) > 1:
+        longest = chunks.index(max(chunks))
+        chunks[longest] = -(-chunks[longest] // 2)
+    return tuple(chunks)
+
+
+def _keys(encoding: Any, zarr_format: int) -> ChunkKeys:
+    """A chunk key encoding from a dict, a separator, or nothing."""
+    name, default = ("default", "/") if zarr_format == 3 else ("v2", ".")
+    if encoding is None:
+        return ChunkKeys(name, default)
+    if isinstance(encoding, str):
+        encoding = {"name": name, "separator": encoding}
+    if not isinstance(encoding, Mapping):
+        encoding = encoding.to_dict()
+    found = {"name": name, **encoding.get("configuration", {}), **encoding}
+    separator = found.get("separator", "/" if found["name"] == "default" else ".")
+    if found["name"] not in ("default", "v2") or separator not in ("/", ".") or (zarr_format == 2 != found["name"] == "v2"):
+        raise MetadataError(f"not a chunk key encoding: {encoding!r}", field="chunk_key_encoding")
+    return ChunkKeys(found["name"], separator)
+
+
+def _names(names: Sequence[str | None], ndim: int, path: str) -> tuple[str | None, ...]:
+    if isinstance(names, str) or len(names) != ndim or any(not isinstance(n, str | None) for n in names):
+        raise MetadataError(f"{names!r} are not names for {ndim} axes", path=path, field="dimension_names")
+    return tuple(names)
+
+
+def _listed(codecs: Any) -> list[Any]:
+    if codecs is None:
+        return []
+    return list(codecs) if isinstance(codecs, (list, tuple)) else [codecs]
+
+
+def _config(codec: Any, data_type: DataType) -> CodecConfig:
+    """A codec's configuration from whatever names it: a name, a dict, a codec of gpuzarr, zarr or numcodecs.
+
+    What a document must spell out (Blosc's shuffle and typesize) is completed from the data type.
+    """
+    config = _as_config(codec)
+    made = make(config)
+    if isinstance(made, BloscCodec):
+        if made.typesize is None or "shuffle" not in config.configuration or made.shuffle is None:
+            from gpuzarr.codecs.base import Wire
+
+            shuffle = made.shuffle if "shuffle" in config.configuration else None
+            made = BloscCodec(made.cname, made.clevel, shuffle, made.typesize, made.blocksize)
+            made = made.bind(Wire(data_type.dtype, 0))
+        return made.to_config()
+    return made.to_config()
+
+
+def _as_config(codec: Any) -> CodecConfig:
+    if isinstance(codec, CodecConfig):
+        return codec
+    if isinstance(codec, str):
+        return CodecConfig(codec, {})
+    if hasattr(codec, "to_config"):
+        config: CodecConfig = codec.to_config()
+        return config
+    if not isinstance(codec, Mapping):
+        asked = codec.to_dict() if hasattr(codec, "to_dict") else codec.get_config() if hasattr(codec, "get_config") else None
+        if asked is None:
+            raise MetadataError(f"not a codec: {codec!r}", field="codecs")
+        codec = asked
+    if "id" in codec:
+        return _from_v2(dict(codec))
+    if not isinstance(codec.get("name"), str):
+        raise MetadataError(f"not a codec: {codec!r}", field="codecs")
+    return CodecConfig(codec["name"], dict(codec.get("configuration") or {}))
+
+
+def _from_v2(config: dict[str, Any]) -> CodecConfig:
+    """A numcodecs configuration under the name documents of format 3 have for it, where there is one."""
+    name = config.pop("id")
+    return CodecConfig(name if name in ("zstd", "gzip", "blosc", "crc32c") else f"numcodecs.{name}", config)
+
+
+def _config_v2(codec: Any) -> CodecConfig:
+    """The same for format 2: numcodecs' id and configuration."""
+    config = _as_config(codec)
+    made = make(config if config.name.startswith("numcodecs.") else config)
+    if isinstance(made, BloscCodec):
+        shuffles = {"noshuffle": 0, "shuffle": 1, "bitshuffle": 2}
+        shuffle = shuffles.get(made.shuffle or "", 1 if "shuffle" not in config.configuration else -1)
+        values: dict[str, Any] = {"cname": made.cname, "clevel": made.clevel, "shuffle": shuffle}
+        return CodecConfig("numcodecs.blosc", {**values, "blocksize": made.blocksize})
+    done = made.to_config()
+    members = dict(done.configuration)
+    if done.name == "zstd" and not members.get("checksum"):
+        members.pop("checksum", None)  # tensorstore refuses the member in format 2
+    if done.name in ("bytes", "transpose", "sharding_indexed", "crc32c"):
+        raise MetadataError(f"Zarr 2 has no codec {done.name!r}", field="compressor")
+    return CodecConfig(f"numcodecs.{done.name.removeprefix('numcodecs.')}", members)

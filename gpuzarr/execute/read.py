@@ -1,0 +1,202 @@
+"""Carrying out a read plan on the host: look up, fetch, decode, scatter, in threads given runs of rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpuzarr.codecs.chain import Chain, Shard, decode_index
+from gpuzarr.errors import CodecError
+from gpuzarr.execute import compiled
+from gpuzarr.execute.pool import Pool
+from gpuzarr.execute.source import Source, Value
+from gpuzarr.memory.host import fill_tiles, scatter
+from gpuzarr.plan import ReadPlan
+from gpuzarr.ranges import WHOLE, ByteRange, Requests
+from gpuzarr.store import Buffer
+
+__all__ = ["ReadJob", "read"]
+
+GAP = 16 << 10
+"""Unwanted bytes that cost less to read than a second request does (a local request is about 1.5 us, 10 GB/s)."""
+
+EXTENT = 1 << 20
+"""Joined requests stay within this many bytes: more would only leave the cache before it is decoded."""
+
+RUN = 1 << 20
+"""Decoded bytes of a run of rows at least: less does not pay for waking a thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadJob:
+    """What a read needs besides its plan. `out` is the result as the tiles address it."""
+
+    pool: Pool
+    source: Source | Value
+    fill: Any
+    out: NDArray[Any]
+    native: bool
+
+
+def read(plan: ReadPlan, chain: Chain, job: ReadJob) -> None:
+    """Fill `job.out` as the plan says. Raises CodecError and StoreError with the key and the chunk."""
+    while chain.shard is not None:
+        if chain.shard.level.whole:
+            _read_wrapped(plan, chain, chain.shard, job)
+            return
+        plan = plan.resolve(_indexes(plan, chain.shard, job))
+        chain = chain.shard.inner
+    _fill_absent(plan, job)
+    if len(plan):
+        _read_chunks(plan, chain, job)
+
+
+def _indexes(plan: ReadPlan, shard: Shard, job: ReadJob) -> list[NDArray[np.uint64] | None]:
+    """The indexes of all shards of a plan."""
+    lookups = plan.lookups
+    answers: list[NDArray[np.uint64] | None] = [None] * len(plan)
+    if lookups is None:
+        return answers
+
+    def look_up(row: int) -> None:
+        key = plan.keys[int(plan.key[row])]
+        try:
+            if lookups.offset[row] < 0 and plan.length[row] != WHOLE:
+                raise CodecError("an inner shard too short for its index", codec="sharding_indexed", direction="decode")
+            answers[row] = job.source.index(key, lookups.range(row), lambda data: decode_index(shard, data))
+        except CodecError as error:
+            raise _located(error, key, plan, row) from error.__cause__
+
+    job.pool.run(look_up, range(len(plan)), len(plan))
+    return answers
+
+
+def _read_wrapped(plan: ReadPlan, chain: Chain, shard: Shard, job: ReadJob) -> None:
+    """Shards that other codecs wrap: each is decoded whole, one a thread, and read as a store of its own."""
+    alone = replace(job, pool=Pool(1))
+
+    def one(row: int) -> None:
+        key = plan.keys[int(plan.key[row])]
+        data = _fetch(job.source, key, plan.requests, row)
+        index = None
+        try:
+            if data is not None:
+                data = chain.decode(data)
+                size = shard.level.index_size
+                index = decode_index(shard, Value(data).get(key, _index_range(shard, size)) or b"")
+        except CodecError as error:
+            raise _located(error, key, plan, row) from error.__cause__
+        value = Value(data or b"")
+        nothing, length = np.zeros(1, np.int64), np.array([len(value.data)])
+        shard_plan = replace(plan.take(np.array([row])), keys=(key,), key=nothing, offset=nothing, length=length)
+        read(shard_plan.resolve([index]), shard.inner, replace(alone, source=value))
+
+    job.pool.run(one, range(len(plan)), len(plan))
+    _fill_absent(plan, job)
+
+
+def _index_range(shard: Shard, size: int) -> ByteRange:
+    return ByteRange(0, size) if shard.level.at_start else ByteRange(-size)
+
+
+def _fill_absent(plan: ReadPlan, job: ReadJob) -> None:
+    for tiles, order in plan.absent:
+        fill_tiles(_ordered(job.out, order, plan.batched), tiles, range(len(tiles)), job.fill)
+
+
+def _ordered(out: NDArray[Any], order: tuple[int, ...], batched: bool) -> NDArray[Any]:
+    """The result with its axes in the order tiles address them."""
+    if order == tuple(range(len(order))):
+        return out
+    if out.ndim == 1 and len(order) != 1:  # points land in a flat result, whatever the order of axes
+        return out
+    return out.transpose((0, *(k + 1 for k in order)) if batched else order)
+
+
+def _read_chunks(plan: ReadPlan, chain: Chain, job: ReadJob) -> None:
+    """Fetch, decode and scatter: in the compiled host module where it can, else here; failures are redone here."""
+    extents, which, at = plan.requests.coalesced(GAP, max(EXTENT, chain.elements.nbytes))
+    out = _ordered(job.out, plan.order, plan.batched)
+    work = Work(plan, chain, extents, which, at, out, job)
+    task = compiled.reader(work) if job.native else None
+    runs = work.runs()
+    job.pool.run(task or work.run, runs, len(runs))
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Rows to read: row i lies at byte `at[i]` of extent `which[i]`, a joined request."""
+
+    plan: ReadPlan
+    chain: Chain
+    extents: Requests
+    which: NDArray[np.int64]
+    at: NDArray[np.int64]
+    out: NDArray[Any]
+    job: ReadJob
+
+    def runs(self) -> list[range]:
+        """Rows in runs for the threads; an extent's rows stay together."""
+        n, threads = len(self.plan), self.job.pool.threads
+        nbytes = max(1, self.chain.elements.nbytes)
+        if threads < 2 or n * nbytes < 2 * RUN:
+            return [range(n)]
+        per = max(1, -(-RUN // nbytes), n // (threads * 8))
+        border = np.append(np.searchsorted(self.which, self.which[::per]), n)
+        border = border[np.concatenate(([True], np.diff(border) > 0))].tolist()
+        return [range(a, b) for a, b in zip(border[:-1], border[1:], strict=True)]
+
+    def run(self, rows: range) -> None:
+        """A run of rows, in Python: one extent after another."""
+        extent, value = -1, None
+        for row in rows:
+            if self.which[row] != extent:
+                extent = int(self.which[row])
+                value = self.fetch(extent)
+            self.one(row, value)
+
+    def fetch(self, extent: int) -> Buffer | None:
+        """The bytes of one joined request."""
+        return _fetch(self.job.source, self.extents.keys[int(self.extents.key[extent])], self.extents, extent)
+
+    def one(self, row: int, value: Buffer | None) -> None:
+        """Decode one chunk out of its extent's bytes (None: absent) and scatter its tiles."""
+        plan = self.plan
+        tiles = range(int(plan.starts[row]), int(plan.starts[row + 1]))
+        if value is None:
+            fill_tiles(self.out, plan.tiles, tiles, self.job.fill)
+            return
+        start, length = int(self.at[row]), int(plan.length[row])
+        data = memoryview(value).cast("B")
+        data = data[start:] if length == WHOLE else data[start : start + length]
+        try:
+            if length not in (WHOLE, len(data)):
+                raise CodecError(f"{len(data)} bytes are stored of {length}", direction="decode")
+            decoded = self.chain.decode(data)
+        except CodecError as error:
+            raise _located(error, plan.keys[int(plan.key[row])], plan, row) from error.__cause__
+        chunk = self.chain.elements.view(decoded)
+        scatter(chunk[None] if plan.batched else chunk, plan.tiles, tiles, self.out)
+
+    def again(self, row: int) -> None:
+        """One row by itself, in Python: for the precise error, or for what the compiled module declined."""
+        key = self.plan.keys[int(self.plan.key[row])]
+        value = _fetch(self.job.source, key, self.plan.requests, row)
+        alone = replace(self, at=np.zeros(len(self.plan), np.int64))
+        alone.one(row, value)
+
+
+def _fetch(source: Source | Value, key: str, requests: Requests, row: int) -> Buffer | None:
+    wanted = requests.range(row)
+    return source.get(key, None if wanted == ByteRange() else wanted)
+
+
+def _located(error: CodecError, key: str, plan: ReadPlan, row: int) -> CodecError:
+    """The error with the key and chunk it happened at."""
+    chunk = error.chunk or tuple(plan.chunk[row].tolist())
+    return CodecError(
+        error.reason, codec=error.codec, key=error.key or key, chunk=chunk, direction=error.direction or "decode"
+    )

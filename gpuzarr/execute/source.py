@@ -1,0 +1,84 @@
+"""Where an array's bytes come from: its store, and the shard indexes already read from it."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpuzarr.ranges import ByteRange
+from gpuzarr.store import Buffer, FileReader, Store, Versioned
+
+__all__ = ["Source", "Value"]
+
+INDEX_BYTES = 64 << 20
+"""Parsed shard indexes kept for one array, in bytes."""
+
+
+class Source:
+    """A store as reads see it.
+
+    Shard indexes are kept while the store can tell cheaply that a value has not changed; stores that can't tell
+    are asked again each time.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.files = store if isinstance(store, FileReader) else None
+        self._versions = store if isinstance(store, Versioned) else None
+        self._indexes: OrderedDict[tuple[str, int], tuple[Hashable, NDArray[np.uint64]]] = OrderedDict()
+        self._nbytes = 0
+        self._lock = threading.Lock()
+
+    def get(self, key: str, wanted: ByteRange | None = None) -> Buffer | None:
+        return self.store.get(key, wanted)
+
+    def index(
+        self, key: str, wanted: ByteRange, parse: Callable[[Buffer], NDArray[np.uint64]]
+    ) -> NDArray[np.uint64] | None:
+        """The shard index at a range of a value, or None where there is no value."""
+        # The version is taken before the bytes: if the value changes in between, the next look-up sees it.
+        version = None if self._versions is None else self._versions.version(key)
+        if version is not None:
+            kept = self._indexes.get((key, wanted.offset))
+            if kept is not None and kept[0] == version:
+                return kept[1]
+        data = self.get(key, wanted)
+        if data is None:
+            return None
+        index = parse(data)
+        if version is not None:
+            self._keep((key, wanted.offset), version, index)
+        return index
+
+    def _keep(self, name: tuple[str, int], version: Hashable, index: NDArray[np.uint64]) -> None:
+        with self._lock:
+            old = self._indexes.pop(name, None)
+            self._nbytes += index.nbytes - (0 if old is None else old[1].nbytes)
+            self._indexes[name] = (version, index)
+            while self._nbytes > INDEX_BYTES:
+                _, (_, dropped) = self._indexes.popitem(last=False)
+                self._nbytes -= dropped.nbytes
+
+
+class Value:
+    """One decoded shard as a source: for shards that codecs after sharding make readable only as a whole."""
+
+    files: Any = None
+
+    def __init__(self, data: Buffer) -> None:
+        self.data = memoryview(data).cast("B")
+
+    def get(self, key: str, wanted: ByteRange | None = None) -> Buffer | None:
+        start, stop = (wanted or ByteRange()).of(len(self.data))
+        return self.data[start:stop]
+
+    def index(
+        self, key: str, wanted: ByteRange, parse: Callable[[Buffer], NDArray[np.uint64]]
+    ) -> NDArray[np.uint64] | None:
+        data = self.get(key, wanted)
+        return None if data is None else parse(data)

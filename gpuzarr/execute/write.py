@@ -1,0 +1,235 @@
+"""Carrying out a write plan on the host: read what is partly covered, gather, encode, assemble shards, put."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpuzarr.batch import Layout
+from gpuzarr.codecs.chain import Chain, Shard, decode_index, encode_index
+from gpuzarr.errors import CodecError
+from gpuzarr.execute import compiled
+from gpuzarr.execute.pool import Pool
+from gpuzarr.memory.host import gather
+from gpuzarr.plan import WritePlan
+from gpuzarr.shard import MISSING, place
+from gpuzarr.store import Buffer, Store
+
+__all__ = ["WriteJob", "write"]
+
+WINDOW = 64 << 20
+"""Decoded bytes of shards that are assembled at a time (one shard at least)."""
+
+RUN = 1 << 20
+"""Decoded bytes of a run of rows at least."""
+
+SLAB = 16 << 20
+"""Bytes into which a run of chunks is encoded at a time (one chunk at least)."""
+
+
+@dataclass(frozen=True, slots=True)
+class WriteJob:
+    """What a write needs besides its plan. `values` are what is assigned, as the tiles address them."""
+
+    pool: Pool
+    store: Store
+    fill: Any
+    values: NDArray[Any]
+    skip_fill: bool
+    native: bool
+
+
+def write(plan: WritePlan, chain: Chain, job: WriteJob) -> None:
+    """Write `job.values` as the plan says. Raises CodecError and StoreError with the key and the chunk."""
+    if chain.shard is None:
+        leaf = Leaf(plan, chain, job)
+        runs = leaf.runs()
+        job.pool.run(leaf.put, runs, len(runs))
+        return
+    for rows in _windows(plan, chain):
+        window = plan.take(rows)
+        old = _old_values(window, job)
+        new = _encode(window, chain, old, job)
+
+        def put(row: int, window: WritePlan = window, new: list[Buffer | None] = new) -> None:
+            _put(job.store, _key(window, row), new[row])
+
+        job.pool.run(put, range(len(window)), len(window))
+
+
+def _windows(plan: WritePlan, chain: Chain) -> Iterator[NDArray[np.int64]]:
+    """Rows of shards, so many at a time that a window of them fits in memory."""
+    size = chain.elements.wire.itemsize * int(np.prod(chain.shape))
+    step = max(1, WINDOW // max(1, size))
+    for first in range(0, len(plan), step):
+        yield np.arange(first, min(first + step, len(plan)))
+
+
+def _old_values(plan: WritePlan, job: WriteJob) -> list[Buffer | None]:
+    """The stored bytes of the rows that are not covered whole."""
+    old: list[Buffer | None] = [None] * len(plan)
+    rows = np.flatnonzero(~plan.whole).tolist()
+
+    def fetch(row: int) -> None:
+        old[row] = job.store.get(_key(plan, row))
+
+    job.pool.run(fetch, rows, len(rows))
+    return old
+
+
+def _put(store: Store, key: str, value: Buffer | None) -> None:
+    if value is None:
+        store.delete(key)
+    else:
+        store.put(key, value)
+
+
+def _encode(plan: WritePlan, chain: Chain, old: list[Buffer | None], job: WriteJob) -> list[Buffer | None]:
+    """The new stored bytes of every row (None: nothing to store); `old` are those there now."""
+    if chain.shard is None:
+        return Leaf(plan, chain, job, old).encode_all()
+    opened = [_open(plan, row, chain, chain.shard, value) for row, value in enumerate(old)]
+    inner = plan.descend(chain.shard.level)
+    parent, slot = inner.parent.tolist(), inner.slot.tolist()
+    need = (~inner.whole).tolist()
+    inner_old = [opened[p].get(s) if n else None for p, s, n in zip(parent, slot, need, strict=True)]
+    new = _encode(inner, chain.shard.inner, inner_old, job)
+    for p, s, value in zip(parent, slot, new, strict=True):
+        if value is None:
+            opened[p].pop(s, None)
+        else:
+            opened[p][s] = value
+    shard = chain.shard
+    return [_assemble(shard, chain, chunks) for chunks in opened]
+
+
+def _open(plan: WritePlan, row: int, chain: Chain, shard: Shard, value: Buffer | None) -> dict[int, Buffer]:
+    """The encoded inner chunks of a stored shard, by slot."""
+    if value is None:
+        return {}
+    try:
+        data = memoryview(chain.decode(value)).cast("B")
+        size = shard.level.index_size
+        index = decode_index(shard, data[:size] if shard.level.at_start else data[max(0, len(data) - size) :])
+        limit = np.uint64(len(data))
+        stored = index[:, 0] != MISSING
+        outside = stored & ((index > limit).any(axis=1) | (np.where(stored[:, None], index, 0).sum(axis=1) > limit))
+        if outside.any():
+            raise CodecError("shard index: a chunk lies outside the shard", codec="sharding_indexed")
+    except CodecError as error:
+        raise _located(error, plan, row, "decode") from error.__cause__
+    slots = np.flatnonzero(stored)
+    start, nbytes = index[slots].astype(np.int64).T
+    return {s: data[a : a + n] for s, a, n in zip(slots.tolist(), start.tolist(), nbytes.tolist(), strict=True)}
+
+
+def _assemble(shard: Shard, chain: Chain, chunks: dict[int, Buffer]) -> Buffer | None:
+    """A shard of encoded inner chunks, in the order of their slots; None where there is none."""
+    if not chunks:
+        return None
+    level = shard.level
+    parts = [chunks.get(slot) for slot in range(level.slots)]
+    sizes = [None if p is None else memoryview(p).nbytes for p in parts]
+    index = encode_index(shard, place(sizes, level.index_size if level.at_start else 0))
+    stored = [p for p in parts if p is not None]
+    return chain.encode(b"".join([index, *stored] if level.at_start else [*stored, index]))
+
+
+class Leaf:
+    """Chunks to encode: every row a chunk of elements. `old` are stored bytes of rows not covered whole, if known."""
+
+    def __init__(self, plan: WritePlan, chain: Chain, job: WriteJob, old: list[Buffer | None] | None = None) -> None:
+        self.plan, self.chain, self.job, self.old = plan, chain, job, old
+        self.values = _ordered(job.values, plan.order)
+        self.layout: Layout = chain.elements
+        self.encoder = compiled.writer(self) if job.native else None
+
+    def runs(self) -> list[range]:
+        """Rows in runs for the threads, each within a slab."""
+        n, nbytes = len(self.plan), max(1, self.layout.nbytes)
+        most = max(1, SLAB // nbytes)
+        per = min(most, max(1, -(-RUN // nbytes), n // (self.job.pool.threads * 8)))
+        return [range(a, min(a + per, n)) for a in range(0, n, per)]
+
+    def encode_all(self) -> list[Buffer | None]:
+        """The stored bytes of every row."""
+        new: list[Buffer | None] = [None] * len(self.plan)
+
+        def encode(rows: range) -> None:
+            for row, value in self.encode(rows):
+                new[row] = None if value is None else bytes(value)
+
+        runs = self.runs()
+        self.job.pool.run(encode, runs, len(runs))
+        return new
+
+    def put(self, rows: range) -> None:
+        """Encode a run of rows and store each at once."""
+        for row, value in self.encode(rows):
+            _put(self.job.store, _key(self.plan, row), value)
+
+    def encode(self, rows: range) -> Iterator[tuple[int, Buffer | None]]:
+        """Each row's stored bytes, good until the next; whole rows in the compiled module where it can."""
+        rest: Any = rows
+        if self.encoder is not None:
+            done, rest = self.encoder(rows)
+            yield from done
+        scratch = np.empty(self.layout.nbytes, np.uint8)
+        for row in rest:
+            yield row, self.one(row, scratch)
+
+    def one(self, row: int, scratch: NDArray[np.uint8]) -> Buffer | None:
+        """One row's stored bytes, in Python."""
+        chunk = self.layout.view(scratch)
+        try:
+            old = None if self.plan.whole[row] else self._old(row)
+            if old is None:
+                chunk[...] = self.job.fill
+            else:
+                self.chain.decode(old, memoryview(scratch))
+        except CodecError as error:
+            raise _located(error, self.plan, row, "decode") from error.__cause__
+        gather(self.values, self.plan.tiles, range(row, row + 1), chunk)
+        if self.job.skip_fill and self._all_fill(scratch):
+            return None
+        try:
+            return self.chain.encode(memoryview(scratch))
+        except CodecError as error:
+            raise _located(error, self.plan, row, "encode") from error.__cause__
+
+    def _old(self, row: int) -> Buffer | None:
+        if self.old is not None:
+            return self.old[row]
+        return self.job.store.get(_key(self.plan, row))
+
+    def _all_fill(self, scratch: NDArray[np.uint8]) -> bool:
+        """Whether every element is the fill value, bit for bit."""
+        size = self.layout.wire.itemsize
+        if not len(scratch) or not size:
+            return True
+        fill = np.array(self.job.fill, self.layout.dtype).astype(self.layout.wire).tobytes()
+        return scratch[:size].tobytes() == fill and np.array_equal(scratch[:-size], scratch[size:])
+
+
+def _ordered(values: NDArray[Any], order: tuple[int, ...]) -> NDArray[Any]:
+    if order == tuple(range(len(order))) or (values.ndim == 1 and len(order) != 1):
+        return values
+    return values.transpose(order)
+
+
+def _located(error: CodecError, plan: WritePlan, row: int, direction: str) -> CodecError:
+    return CodecError(
+        error.reason,
+        codec=error.codec,
+        key=_key(plan, row),
+        chunk=tuple(plan.chunk[row].tolist()),
+        direction=error.direction or direction,
+    )
+
+
+def _key(plan: WritePlan, row: int) -> str:
+    return plan.keys[int(plan.key[row])]

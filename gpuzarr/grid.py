@@ -1,0 +1,216 @@
+"""Chunk grids and chunk keys: which chunks a set of tiles touches, and under which key each is stored (pure)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import singledispatch
+from itertools import product
+from typing import overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpuzarr.batch import Boxes, Points, Tables, Tiles
+
+__all__ = ["ChunkKeys", "KeyTable", "cut", "grid_shape"]
+
+Column = NDArray[np.int64]
+
+SMALL = 64
+"""Pieces up to which Python integers are quicker than NumPy columns."""
+
+
+def grid_shape(shape: tuple[int, ...], chunks: tuple[int, ...]) -> tuple[int, ...]:
+    """Chunks along each axis.
+
+    >>> grid_shape((10, 4), (3, 4))
+    (4, 1)
+    """
+    return tuple(-(-n // c) for n, c in zip(shape, chunks, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkKeys:
+    """A chunk key encoding (Zarr 3.1 core, section "Chunk key encoding"; Zarr 2: `dimension_separator`).
+
+    >>> ChunkKeys("default", "/").key((1, 23)), ChunkKeys("v2", ".").key((1, 23))
+    ('c/1/23', '1.23')
+    >>> ChunkKeys("default", "/").key(()), ChunkKeys("v2", ".").key(())
+    ('c', '0')
+    """
+
+    name: str = "default"
+    separator: str = "/"
+
+    @property
+    def prefix(self) -> str:
+        """What stands before the first coordinate."""
+        return "c" + self.separator if self.name == "default" else ""
+
+    @property
+    def scalar(self) -> str:
+        """The key of the one chunk of an array without dimensions."""
+        return "c" if self.name == "default" else "0"
+
+    def key(self, coords: Sequence[int]) -> str:
+        if not len(coords):
+            return self.scalar
+        return self.prefix + self.separator.join(map(str, coords))
+
+    def coords(self, key: str, ndim: int) -> tuple[int, ...] | None:
+        """The chunk coordinates that `key` names, or None where it is not a chunk key."""
+        if ndim == 0:
+            return () if key == self.scalar else None
+        if not key.startswith(self.prefix):
+            return None
+        parts = key[len(self.prefix) :].split(self.separator)
+        if len(parts) != ndim or not all(p.isascii() and p.isdigit() for p in parts):
+            return None
+        coords = tuple(map(int, parts))
+        return coords if self.key(coords) == key else None
+
+
+class KeyTable(Sequence[str]):
+    """The store keys of n chunks, each made when it is asked for: strings cost more than the rest of a plan."""
+
+    __slots__ = ("coords", "folder", "keys")
+
+    def __init__(self, folder: str, keys: ChunkKeys, coords: Column) -> None:
+        self.folder, self.keys, self.coords = folder, keys, coords
+
+    def __len__(self) -> int:
+        return len(self.coords)
+
+    @overload
+    def __getitem__(self, row: int) -> str: ...
+    @overload
+    def __getitem__(self, row: slice) -> list[str]: ...
+    def __getitem__(self, row: int | slice) -> str | list[str]:
+        if isinstance(row, slice):
+            return [self.folder + self.keys.key(c) for c in self.coords[row].tolist()]
+        return self.folder + self.keys.key(self.coords[row].tolist())
+
+
+@singledispatch
+def cut(tiles: Tiles, edges: tuple[int, ...]) -> tuple[Column, Column, Tiles]:
+    """Cut tiles along a regular grid with `edges` elements a chunk.
+
+    Returns, for the m pieces: the tile each was cut from (int64[m], not decreasing), its chunk's coordinates
+    (int64[m, d]), and the pieces themselves with positions counted from the chunk's first element. Pieces of
+    one tile come in C order of their chunks.
+    """
+    raise TypeError(type(tiles))
+
+
+@cut.register
+def _(tiles: Boxes, edges: tuple[int, ...]) -> tuple[Column, Column, Tiles]:
+    if len(tiles) == 1:
+        return _cut_one_box(tiles, edges)
+    edge = np.array(edges, np.int64)
+    low = tiles.source // edge
+    high = (tiles.source + tiles.step * (tiles.count - 1)) // edge
+    parent, index = _product(high - low + 1)
+    coords = low[parent] + index
+    begin = coords * edge
+    source, step = tiles.source[parent], tiles.step[parent]
+    # Of the elements at source + step * i: the first at or after the chunk's begin, and the first past its end.
+    first = np.maximum(0, -((source - begin) // step))
+    stop = np.minimum(tiles.count[parent], -((source - begin - edge) // step))
+    pieces = Boxes(source + step * first - begin, tiles.target[parent] + first, stop - first, step)
+    if (tiles.step > edge).any():  # a stride longer than a chunk steps over whole chunks
+        keep = (pieces.count > 0).all(axis=1)
+        return parent[keep], coords[keep], pieces.take(keep)
+    return parent, coords, pieces
+
+
+def _cut_one_box(tiles: Boxes, edges: tuple[int, ...]) -> tuple[Column, Column, Boxes]:
+    """The same for a single box: every axis is cut by itself, and the pieces are their outer product."""
+    box = zip(*(c[0].tolist() for c in (tiles.source, tiles.count, tiles.step, tiles.target)), strict=True)
+    axes = [_cut_axis(*axis, edge) for axis, edge in zip(box, edges, strict=True)]
+    grid = tuple(len(axis) for axis in axes)
+    total = math.prod(grid)
+    if total <= SMALL:
+        table = np.array(list(product(*axes)), np.int64).reshape(total, len(edges), 4)
+        coords, source, target, count = np.ascontiguousarray(table.transpose(2, 0, 1))
+    else:
+        columns = np.empty((4, *grid, len(edges)), np.int64)
+        for k, axis in enumerate(axes):
+            along = [1] * len(grid)
+            along[k] = grid[k]
+            for column, values in zip(columns, np.array(axis, np.int64).T, strict=True):
+                column[..., k] = values.reshape(along)
+        coords, source, target, count = columns.reshape(4, total, len(edges))
+    step = np.broadcast_to(tiles.step, count.shape)
+    return np.zeros(total, np.int64), coords, Boxes(source, target, count, step)
+
+
+def _cut_axis(source: int, count: int, step: int, target: int, edge: int) -> list[tuple[int, int, int, int]]:
+    """The chunks an axis of a box touches: chunk, first element in it, where that lands, and how many."""
+    pieces = []
+    done = 0
+    while done < count:
+        at = source + step * done
+        chunk = at // edge
+        stop = min(count, -((source - (chunk + 1) * edge) // step))
+        pieces.append((chunk, at - chunk * edge, target + done, stop - done))
+        done = stop
+    return pieces
+
+
+@cut.register
+def _(tiles: Tables, edges: tuple[int, ...]) -> tuple[Column, Column, Tiles]:
+    bounds, chunk, low, high = [], [], [], []
+    for k, edge in enumerate(edges):
+        where = tiles.positions[k] // edge
+        borders = np.zeros(len(where) + 1, bool)
+        borders[1:-1] = where[1:] != where[:-1]
+        borders[tiles.first[:, k]] = True
+        borders[tiles.first[:, k] + tiles.count[:, k]] = True
+        border = np.flatnonzero(borders)
+        bounds.append(border)
+        chunk.append(where)
+        low.append(np.searchsorted(border, tiles.first[:, k]))
+        high.append(np.searchsorted(border, tiles.first[:, k] + tiles.count[:, k]))
+    if not edges:
+        parent = np.arange(len(tiles))
+        return parent, np.zeros((len(tiles), 0), np.int64), tiles
+    lows = np.stack(low, 1)
+    parent, index = _product(np.stack(high, 1) - lows)
+    index += lows[parent]
+    first = np.stack([bounds[k][index[:, k]] for k in range(len(edges))], 1)
+    stop = np.stack([bounds[k][index[:, k] + 1] for k in range(len(edges))], 1)
+    coords = np.stack([chunk[k][first[:, k]] for k in range(len(edges))], 1)
+    positions = tuple(p % e for p, e in zip(tiles.positions, edges, strict=True))
+    return parent, coords, Tables(first, stop - first, positions, tiles.targets)
+
+
+@cut.register
+def _(tiles: Points, edges: tuple[int, ...]) -> tuple[Column, Column, Tiles]:
+    tile = np.repeat(np.arange(len(tiles)), tiles.count)
+    mine = np.arange(len(tile)) + np.repeat(tiles.first - (np.cumsum(tiles.count) - tiles.count), tiles.count)
+    positions, targets = tiles.positions[mine], tiles.targets[mine]
+    edge = np.array(edges, np.int64)
+    where = positions // edge
+    order = np.lexsort((*where.T[::-1], tile))
+    where, tile = where[order], tile[order]
+    starts = np.ones(len(where), bool)
+    starts[1:] = (where[1:] != where[:-1]).any(axis=1) | (tile[1:] != tile[:-1])
+    first = np.flatnonzero(starts)
+    count = np.diff(first, append=len(where))
+    return tile[first], where[first], Points(first, count, (positions % edge)[order], targets[order])
+
+
+def _product(counts: Column) -> tuple[Column, Column]:
+    """All index tuples below each row of `counts` (int64[n, d]), in C order: the row, and the tuple."""
+    n, d = counts.shape
+    total = counts.prod(axis=1)
+    parent = np.repeat(np.arange(n), total)
+    within = np.arange(len(parent)) - np.repeat(np.cumsum(total) - total, total)
+    index = np.empty((len(parent), d), np.int64)
+    for k in range(d - 1, 0, -1):
+        within, index[:, k] = np.divmod(within, counts[parent, k])
+    if d:
+        index[:, 0] = within
+    return parent, index

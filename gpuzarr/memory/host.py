@@ -1,0 +1,129 @@
+"""Host memory: results that are NumPy arrays or torch CPU tensors, and the moves between a chunk and a result."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpuzarr.batch import Boxes, Points, Tables, Tiles
+from gpuzarr.errors import UnsupportedError
+
+__all__ = ["NumpyMemory", "TorchMemory", "fill_tiles", "gather", "scatter"]
+
+
+class NumpyMemory:
+    """Results are `numpy.ndarray`."""
+
+    name = "cpu"
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+        return np.empty(shape, dtype)
+
+    def view(self, array: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
+        """A result as a NumPy array that shares its memory."""
+        if not isinstance(array, np.ndarray):
+            raise UnsupportedError(f"out= must be a numpy.ndarray, not {type(array).__name__}", feature="out=")
+        return array
+
+
+class TorchMemory:
+    """Results are torch CPU tensors; what is written into them is never copied."""
+
+    name = "torch cpu"
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
+        import torch
+
+        return torch.empty(shape, dtype=_torch_dtype(dtype))
+
+    def view(self, array: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
+        """A tensor as a NumPy array of `dtype` that shares its memory."""
+        if type(array).__module__.split(".")[0] != "torch" or array.device.type != "cpu":
+            raise UnsupportedError("out= must be a torch CPU tensor", feature="out=")
+        return tensor_view(array).view(dtype)
+
+
+def tensor_view(tensor: Any) -> NDArray[Any]:
+    """A torch CPU tensor as a NumPy array that shares its memory; types NumPy lacks come as unsigned integers."""
+    import torch
+
+    tensor = tensor.detach()
+    try:
+        view: NDArray[Any] = tensor.numpy()
+    except TypeError:
+        view = tensor.view({1: torch.uint8, 2: torch.uint16}[tensor.element_size()]).numpy()
+    return view
+
+
+def _torch_dtype(dtype: np.dtype[Any]) -> Any:
+    import torch
+
+    found = getattr(torch, dtype.name, None) if dtype.kind in "biufcV" else None
+    if not isinstance(found, torch.dtype):
+        raise UnsupportedError(f"torch has no data type for {dtype}", feature=f"{dtype} in a torch tensor")
+    return found
+
+
+def scatter(chunk: NDArray[Any], tiles: Tiles, rows: range, out: NDArray[Any]) -> None:
+    """Copy some tiles of a decoded chunk to where they land in the result."""
+    for source, target in _places(tiles, rows):
+        out[target] = chunk[source]
+
+
+def gather(values: NDArray[Any], tiles: Tiles, rows: range, chunk: NDArray[Any]) -> None:
+    """The reverse: copy values into a chunk that is about to be encoded."""
+    for source, target in _places(tiles, rows):
+        chunk[source] = values[target]
+
+
+def fill_tiles(out: NDArray[Any], tiles: Tiles, rows: range, fill: Any) -> None:
+    """Give some tiles the fill value: their chunk is not stored."""
+    for _, target in _places(tiles, rows):
+        out[target] = fill
+
+
+def _places(tiles: Tiles, rows: range) -> list[tuple[Any, Any]]:
+    """For each of some tiles, the NumPy index of its elements in the chunk, and in the result."""
+    part = tiles.take(slice(rows.start, rows.stop))
+    if isinstance(part, Boxes):
+        return _boxes(part)
+    if isinstance(part, Points):
+        return _points(part)
+    return _tables(part)
+
+
+def _boxes(tiles: Boxes) -> list[tuple[Any, Any]]:
+    columns = (c.tolist() for c in (tiles.source, tiles.target, tiles.count, tiles.step))
+    places = []
+    for source, target, count, step in zip(*columns, strict=True):
+        axes = range(len(source))
+        places.append(
+            (
+                tuple(slice(source[k], source[k] + step[k] * (count[k] - 1) + 1, step[k]) for k in axes),
+                tuple(slice(target[k], target[k] + count[k]) for k in axes),
+            )
+        )
+    return places
+
+
+def _tables(tiles: Tables) -> list[tuple[Any, Any]]:
+    places = []
+    for first, count in zip(tiles.first.tolist(), tiles.count.tolist(), strict=True):
+        runs = [slice(f, f + n) for f, n in zip(first, count, strict=True)]
+        places.append(
+            (
+                np.ix_(*(p[run] for p, run in zip(tiles.positions, runs, strict=True))),
+                np.ix_(*(t[run] for t, run in zip(tiles.targets, runs, strict=True))),
+            )
+        )
+    return places
+
+
+def _points(tiles: Points) -> list[tuple[Any, Any]]:
+    places = []
+    for first, count in zip(tiles.first.tolist(), tiles.count.tolist(), strict=True):
+        run = slice(first, first + count)
+        places.append((tuple(tiles.positions[run].T), tiles.targets[run]))
+    return places

@@ -1,0 +1,200 @@
+"""What every document has in common: JSON text in and out, and checks of the values in it.
+
+The rule: bytes are bounded before they are parsed, numbers before they are used; what fails names the member.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import warnings
+from itertools import chain
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
+
+from gpuzarr.dtypes import JSON, MetadataWarning
+from gpuzarr.errors import GpuzarrError, MetadataError, UnsupportedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = [
+    "bad",
+    "chunk_shape",
+    "dump",
+    "extras",
+    "lenient",
+    "load",
+    "located",
+    "member",
+    "object_of",
+    "sizes",
+]
+
+MAX_DOCUMENT = 64 << 20
+"""Bytes of a document; consolidated metadata of 100,000 arrays fits."""
+
+MAX_NESTING = 200
+"""Levels of objects and lists: copying and comparing them takes a few Python frames a level."""
+
+MAX_CHUNK = 1 << 40
+"""Bytes of one decoded chunk or shard."""
+
+MAX_NDIM = 64
+"""NumPy's limit."""
+
+MAX_INT = (1 << 63) - 1
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class RepeatedMembers(dict[str, Any]):
+    """An object whose text has a name twice (the last one is kept): fit for attributes, refused elsewhere."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    return found if len(found) == len(pairs) else RepeatedMembers(found)
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object)
+
+
+def bad(reason: str, field: str | None = None) -> NoReturn:
+    raise MetadataError(reason, field=field)
+
+
+def lenient(what: str) -> None:
+    """Warns of something read that may not be written; without the path, so that Python shows it once."""
+    warnings.warn(f"{what}, which the specification does not allow", MetadataWarning, stacklevel=2)
+
+
+def located(path: str, parse: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """`parse(...)`, its errors naming the node; parsing knows no path, so that results can be shared."""
+    try:
+        return parse(*args, **kwargs)
+    except GpuzarrError as error:
+        if isinstance(error, MetadataError | UnsupportedError):
+            error.path = path
+        raise
+
+
+def load(document: bytes, name: str, *, repeats: bool = False) -> dict[str, JSON]:
+    """The object that a document holds (RFC 8259, UTF-8; bare NaN and Infinity are tolerated).
+
+    Only attributes may have a name twice (`repeats`): there the last one counts, as for every JSON parser.
+    """
+    if len(document) > MAX_DOCUMENT:
+        bad(f"{name} has {len(document)} bytes, more than {MAX_DOCUMENT}")
+    try:
+        value = _DECODER.decode(document.decode("utf-8"))
+    except RecursionError:
+        bad(f"{name} is nested deeper than {MAX_NESTING} levels")
+    except ValueError as error:
+        bad(f"{name} is not JSON: {error}")
+    if document.count(b"[") + document.count(b"{") > MAX_NESTING and _is_deep(value):
+        bad(f"{name} is nested deeper than {MAX_NESTING} levels")
+    if repeats and isinstance(value, RepeatedMembers):
+        return dict(value)
+    return object_of(value, None, name)
+
+
+def _is_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(MAX_NESTING + 1):
+        level = list(chain.from_iterable(map(_children, level)))
+        if not level:
+            return False
+    return True
+
+
+def _children(value: Any) -> list[Any]:
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    return [v for v in inside if isinstance(v, dict | list | tuple)]
+
+
+def dump(document: Mapping[str, Any], name: str) -> bytes:
+    """A document as bytes. Raises MetadataError for what JSON or a reader's limits have no room for."""
+    try:
+        text = json.dumps(document, indent=2, allow_nan=False).encode("ascii")
+    except (TypeError, ValueError, RecursionError) as error:
+        raise MetadataError(f"{name} can't be written as JSON: {error}", field=_culprit(document)) from None
+    if len(text) > MAX_DOCUMENT:
+        bad(f"{name} would have {len(text)} bytes, more than {MAX_DOCUMENT}")
+    if text.count(b"[") + text.count(b"{") > MAX_NESTING and _is_deep(document):
+        bad(f"{name} would be nested deeper than {MAX_NESTING} levels")
+    return text
+
+
+def _culprit(document: Mapping[str, Any]) -> str | None:
+    for name, value in document.items():
+        try:
+            json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError, RecursionError):
+            return str(name)
+    return None
+
+
+def object_of(value: JSON, field: str | None, name: str) -> dict[str, JSON]:
+    if type(value) is dict:
+        return value
+    if isinstance(value, RepeatedMembers):
+        bad(f"{name} has a member twice", field)
+    bad(f"{name} is not an object", field)
+
+
+def member(document: Mapping[str, JSON], name: str) -> JSON:
+    if name not in document:
+        bad(f"{name} is missing", name)
+    return document[name]
+
+
+def extras(document: Mapping[str, JSON], known: frozenset[str], field: str | None = None) -> dict[str, JSON]:
+    """The members that are not known and need not be understood; any other unknown one fails.
+
+    Zarr 3.1 core, section "Metadata": a reader fails on a member that it does not recognise, unless that is
+    an object with `"must_understand": false`.
+    """
+    found = {name: document[name] for name in document.keys() - known}
+    for name, value in found.items():
+        if not isinstance(value, dict) or value.get("must_understand") is not False:
+            bad(f"unknown member {name!r:.100}", field or name)
+    return found
+
+
+def sizes(value: JSON, field: str) -> tuple[int, ...]:
+    """A list of integers that are not negative; each, and their product, fits 64 bits."""
+    if type(value) is not list:
+        bad(f"{field} is not a list", field)
+    for size in value:
+        if type(size) is not int or not 0 <= size <= MAX_INT:
+            bad(f"{size!r:.100} is no size: an integer in [0, 2**63) is", field)
+    if len(value) > MAX_NDIM:
+        raise UnsupportedError(f"{len(value)} dimensions", feature=f"more than {MAX_NDIM} dimensions")
+    if math.prod(value) > MAX_INT:  # type: ignore[arg-type]  # checked above
+        bad("more elements than 64 bits count", field)
+    return tuple(value)  # type: ignore[arg-type]  # checked above
+
+
+def chunk_shape(value: JSON, shape: tuple[int, ...], itemsize: int, field: str) -> tuple[int, ...]:
+    """A regular grid's chunk shape: as many positive integers as the array has dimensions.
+
+    Zarr-Python to 3.2 wrote 0, false or true along empty dimensions; those are read as 1.
+    """
+    if type(value) is not list or len(value) != len(shape):
+        bad(f"not a list of {len(shape)} sizes", field)
+    if 0 in shape:
+        value = [_repaired(c) if n == 0 else c for n, c in zip(shape, value, strict=True)]
+    chunks = sizes(value, field)
+    if 0 in chunks:
+        bad("a chunk has no elements", field)
+    if math.prod(chunks) * itemsize >= MAX_CHUNK:
+        bad(f"a chunk would have {math.prod(chunks) * itemsize} bytes, {MAX_CHUNK} or more", field)
+    return chunks
+
+
+def _repaired(size: JSON) -> JSON:
+    if not isinstance(size, bool) and (type(size) is not int or size != 0):
+        return size
+    lenient("a chunk size of 0, false or true (read as 1)")
+    return 1

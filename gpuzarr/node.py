@@ -1,0 +1,143 @@
+"""Documents of nodes in a store: load, save and find them, in either format. The rules of paths are here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gpuzarr.errors import MetadataError, NodeExistsError, NodeNotFoundError, StoreError
+from gpuzarr.metadata import (
+    ArrayMetadata,
+    GroupMetadata,
+    parse_array_v2,
+    parse_consolidated_v2,
+    parse_group_v2,
+    parse_v3,
+)
+from gpuzarr.store import Buffer, Store
+
+__all__ = ["Metadata", "children", "find", "join", "load", "normalize", "require_absent", "save"]
+
+Metadata = ArrayMetadata | GroupMetadata
+
+DOCUMENTS = ("zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata")
+
+
+def normalize(path: str | None) -> str:
+    """A node's path within its store: no leading, trailing or double slashes ("" is the root).
+
+    Raises MetadataError for a path that would leave the store, or that Zarr reserves.
+
+    >>> normalize("/a//b/")
+    'a/b'
+    """
+    if not path:
+        return ""
+    parts = [p for p in path.replace("\\", "/").split("/") if p]
+    for part in parts:
+        if not part.strip(".") or part.startswith("__") or part in DOCUMENTS:
+            raise MetadataError(f"{part!r} is not a node's name", path=path)
+    return "/".join(parts)
+
+
+def join(path: str, name: str) -> str:
+    """The path, or key, of `name` under `path`."""
+    return f"{path}/{name}" if path else name
+
+
+def load(store: Store, path: str, zarr_format: int | None = None) -> Metadata:
+    """The node at a path, of the given format or of whichever is there (3 is looked for first).
+
+    Raises NodeNotFoundError, MetadataError, UnsupportedError.
+    """
+    found = find(store, path, zarr_format)
+    if found is None:
+        what = f"no Zarr {zarr_format} node" if zarr_format else "no array or group"
+        raise NodeNotFoundError(f"{what} in {store.url}", path=path or "/")
+    return found
+
+
+def find(store: Store, path: str, zarr_format: int | None = None) -> Metadata | None:
+    """The node at a path, or None."""
+    if zarr_format in (3, None):
+        document = store.get(join(path, "zarr.json"))
+        if document is not None:
+            return parse_v3(_bytes(document), path)
+    if zarr_format in (2, None):
+        return _find_v2(store, path)
+    return None
+
+
+def _find_v2(store: Store, path: str) -> Metadata | None:
+    document = store.get(join(path, ".zarray"))
+    if document is not None:
+        return parse_array_v2(_bytes(document), _optional(store, join(path, ".zattrs")), path)
+    document = store.get(join(path, ".zgroup"))
+    if document is None:
+        return None
+    group = parse_group_v2(_bytes(document), _optional(store, join(path, ".zattrs")), path)
+    consolidated = store.get(join(path, ".zmetadata"))
+    if consolidated is None:
+        return group
+    members = parse_consolidated_v2(_bytes(consolidated), path)
+    return GroupMetadata(2, group.attributes, members, group.extra)
+
+
+def _bytes(document: Buffer) -> bytes:
+    return document if isinstance(document, bytes) else bytes(document)
+
+
+def _optional(store: Store, key: str) -> bytes | None:
+    document = store.get(key)
+    return None if document is None else _bytes(document)
+
+
+def save(store: Store, path: str, metadata: Metadata) -> None:
+    """Write a node's documents; an `.zattrs` that has become empty is removed."""
+    require_writable(store, join(path, "zarr.json"))
+    documents = metadata.documents()
+    for name, document in documents.items():
+        store.put(join(path, name), document)
+    if metadata.zarr_format == 2 and ".zattrs" not in documents:
+        store.delete(join(path, ".zattrs"))
+
+
+def require_writable(store: Store, key: str) -> None:
+    """Raise StoreError where the store is open for reading only."""
+    if store.read_only:
+        raise StoreError(f"{store.url} is open for reading only", key=key)
+
+
+def require_absent(store: Store, path: str, overwrite: bool) -> None:
+    """Make way for a new node: remove what is there if `overwrite`, else raise NodeExistsError.
+
+    An array above the path is in the way as well: arrays have no members.
+    """
+    require_writable(store, join(path, "zarr.json"))
+    parts = path.split("/") if path else []
+    for k in range(len(parts)):
+        above = "/".join(parts[:k])
+        if isinstance(find(store, above), ArrayMetadata):
+            raise NodeExistsError("an array is in the way: arrays have no members", path=above or "/")
+    if overwrite:
+        store.delete_prefix(path)
+    elif find(store, path) is not None:
+        raise NodeExistsError("a node is there already (overwrite=True replaces it)", path=path or "/")
+
+
+def make_groups(store: Store, path: str, zarr_format: int) -> None:
+    """Write the groups above a path that are not there yet (Zarr 2, section "Hierarchies": every ancestor exists)."""
+    parts = path.split("/") if path else []
+    for k in range(len(parts)):
+        above = "/".join(parts[:k])
+        if find(store, above) is None:
+            save(store, above, GroupMetadata(zarr_format))
+
+
+def children(store: Store, path: str, zarr_format: int) -> Iterator[tuple[str, Metadata]]:
+    """The nodes directly under a group, of its format, sorted by name."""
+    for name in store.list_dir(path):
+        if name.startswith("__") or name in DOCUMENTS or not name.strip("."):
+            continue
+        metadata = find(store, join(path, name), zarr_format)
+        if metadata is not None:
+            yield name, metadata

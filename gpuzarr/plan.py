@@ -1,0 +1,284 @@
+"""Plans: which bytes of which keys a read or write needs, and where every element goes (pure, in columns).
+
+A plan is a table with one row a chunk. While `lookups` is set some rows are still shards: answer it with the shard
+indexes and `resolve` descends one level of nesting. Nothing here knows a store, a codec, a thread or a device.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpuzarr.batch import Boxes, Tiles, permute_columns
+from gpuzarr.errors import CodecError
+from gpuzarr.grid import ChunkKeys, KeyTable, cut, grid_shape
+from gpuzarr.ranges import WHOLE, Requests
+from gpuzarr.shard import MISSING, ShardLevel
+
+__all__ = ["ReadPlan", "WritePlan", "plan_read", "plan_write"]
+
+Column = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPlan:
+    """n chunks to fetch and decode, and the tiles of each.
+
+    Row i is `length[i]` bytes (`WHOLE`: the whole value) at `offset[i]` of `keys[key[i]]`; `chunk[i]` are its
+    coordinates in its level's grid. Its tiles are `tiles[starts[i]:starts[i + 1]]`. `absent` are tiles of inner
+    chunks that no shard holds: they get the fill value. `order` is the order of the result's axes as the tiles
+    address them; `batched` tells that an axis of stacked selections stands before them.
+    """
+
+    keys: Sequence[str]
+    key: Column
+    offset: Column
+    length: Column
+    chunk: Column
+    tiles: Tiles
+    starts: Column
+    levels: tuple[ShardLevel, ...]
+    order: tuple[int, ...]
+    batched: bool
+    absent: tuple[tuple[Tiles, tuple[int, ...]], ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.key)
+
+    @property
+    def requests(self) -> Requests:
+        """What to fetch, row by row."""
+        return Requests(self.keys, self.key, self.offset, self.length)
+
+    @property
+    def lookups(self) -> Requests | None:
+        """The shard indexes still to be read, one a row; None when every row is a chunk.
+
+        Where codecs stand after sharding the request is for the whole shard.
+        """
+        if not self.levels:
+            return None
+        level = self.levels[0]
+        if level.whole:
+            return self.requests
+        size = np.full(len(self), level.index_size, np.int64)
+        if level.at_start:
+            return Requests(self.keys, self.key, self.offset, size)
+        end = np.where(self.length == WHOLE, 0, self.offset + self.length)
+        return Requests(self.keys, self.key, end - level.index_size, size)
+
+    def take(self, rows: NDArray[np.int64]) -> ReadPlan:
+        """The plan of some of the rows; what is absent stays with the whole."""
+        counts = np.diff(self.starts)[rows]
+        starts = np.concatenate(([0], np.cumsum(counts)))
+        picked = np.repeat(self.starts[:-1][rows] - starts[:-1], counts) + np.arange(starts[-1])
+        return replace(
+            self,
+            key=self.key[rows],
+            offset=self.offset[rows],
+            length=self.length[rows],
+            chunk=self.chunk[rows],
+            tiles=self.tiles.take(picked),
+            starts=starts,
+            absent=(),
+        )
+
+    def resolve(self, indexes: Sequence[NDArray[np.uint64] | None]) -> ReadPlan:
+        """Descend one level: every shard becomes the inner chunks that its index (uint64[slots, 2]) names.
+
+        None stands for a shard that is not stored. Raises CodecError where an index points outside its shard.
+        """
+        level, extra = self.levels[0], int(self.batched)
+        tiles = self.tiles if level.order == _identity(level.order) else self.tiles.permuted(level.order)
+        order = tuple(self.order[k] for k in level.order)
+        parent, coords, pieces = cut(tiles, (1,) * extra + level.chunk)
+        coords = coords[:, extra:]
+        row = np.repeat(np.arange(len(self)), np.diff(self.starts))[parent]
+        slot = _ravel(coords, level.grid)
+        first, row_starts, pieces = _group(row * level.slots + slot, pieces, len(pieces) == 0 or len(self) < len(self.tiles))
+        row, slot, coords = row[first], slot[first], coords[first]
+        entry = _entries(indexes, row, slot, level.slots)
+        stored = entry[:, 0] != MISSING
+        chunk = permute_columns(self.chunk, level.order)[row] * np.array(level.grid, np.int64) + coords
+        self._check(entry, stored, row, chunk)
+        here = np.flatnonzero(stored)
+        offset = entry[:, 0].astype(np.int64) + self.offset[row]
+        here = here[np.lexsort((offset[here], self.key[row[here]]))]
+        whole = replace(
+            self,
+            key=self.key[row],
+            offset=offset,
+            length=entry[:, 1].astype(np.int64),
+            chunk=chunk,
+            tiles=pieces,
+            starts=row_starts,
+            levels=self.levels[1:],
+            order=order,
+        )
+        found = whole.take(here)
+        missing = whole.take(np.flatnonzero(~stored)).tiles
+        absent = (*self.absent, (missing, order)) if len(missing) else self.absent
+        return replace(found, absent=absent)
+
+    def _check(self, entry: NDArray[np.uint64], stored: NDArray[np.bool_], row: Column, chunk: Column) -> None:
+        limit = np.where(self.length[row] == WHOLE, 2**62, self.length[row]).astype(np.uint64)
+        outside = stored & ((entry[:, 0] > limit) | (entry[:, 1] > limit))
+        inside = np.where(outside | ~stored, 0, entry.sum(axis=1, dtype=np.uint64))
+        outside |= inside > limit
+        if outside.any():
+            bad = int(np.argmax(outside))
+            raise CodecError(
+                f"shard index: {int(entry[bad, 1])} bytes at {int(entry[bad, 0])} lie outside the shard",
+                codec="sharding_indexed",
+                key=self.keys[int(self.key[row[bad]])],
+                chunk=tuple(chunk[bad].tolist()),
+                direction="decode",
+            )
+
+
+def plan_read(
+    tiles: Tiles,
+    chunks: tuple[int, ...],
+    keys: ChunkKeys,
+    folder: str,
+    shape: tuple[int, ...],
+    levels: tuple[ShardLevel, ...] = (),
+    batched: bool = False,
+) -> ReadPlan:
+    """The plan that reads `tiles` of an array of `shape` stored in `chunks` under `folder`.
+
+    With `batched`, tiles have an extra leading axis (see `selection.boxes`), and a chunk that several of them
+    touch is one row.
+    """
+    extra = int(batched)
+    _, coords, pieces = cut(tiles, (1,) * extra + chunks)
+    coords = coords[:, extra:]
+    if batched:
+        first, starts, pieces = _group(_ravel(coords, grid_shape(shape, chunks)), pieces, True)
+        coords = coords[first]
+    else:
+        starts = np.arange(len(coords) + 1)
+    n = len(coords)
+    return ReadPlan(
+        KeyTable(folder, keys, coords),
+        np.arange(n),
+        np.zeros(n, np.int64),
+        np.full(n, WHOLE, np.int64),
+        coords,
+        pieces,
+        starts,
+        levels,
+        _identity(chunks),
+        batched,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class WritePlan:
+    """n chunks to write, one tile each: element positions in the chunk, and in the values.
+
+    Row i is, or lies in the shard, `keys[key[i]]`; `chunk[i]` are its coordinates in its level's grid. `extent[i]` is how much of chunk i lies within the array along each axis; `whole[i]` tells that the tile
+    covers all of that, so that nothing of the old chunk is needed. For inner chunks `parent[i]` is the shard's
+    row one level up and `slot[i]` the place in it.
+    """
+
+    keys: Sequence[str]
+    key: Column
+    chunk: Column
+    extent: Column
+    tiles: Tiles
+    whole: NDArray[np.bool_]
+    parent: Column
+    slot: Column
+    order: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.chunk)
+
+    def take(self, rows: Column) -> WritePlan:
+        return replace(
+            self,
+            key=self.key[rows],
+            chunk=self.chunk[rows],
+            extent=self.extent[rows],
+            tiles=self.tiles.take(rows),
+            whole=self.whole[rows],
+            parent=self.parent[rows],
+            slot=self.slot[rows],
+        )
+
+    def descend(self, level: ShardLevel) -> WritePlan:
+        """The inner chunks that the tiles of these shards touch, each with its shard's row and its slot there."""
+        tiles = self.tiles if level.order == _identity(level.order) else self.tiles.permuted(level.order)
+        parent, coords, pieces = cut(tiles, level.chunk)
+        edge = np.array(level.chunk, np.int64)
+        extent = permute_columns(self.extent, level.order)[parent] - coords * edge
+        extent = np.clip(extent, 0, edge)
+        chunk = permute_columns(self.chunk, level.order)[parent] * np.array(level.grid, np.int64) + coords
+        order = tuple(self.order[k] for k in level.order)
+        whole = _covers(pieces, extent)
+        slot = _ravel(coords, level.grid)
+        return WritePlan(self.keys, self.key[parent], chunk, extent, pieces, whole, parent, slot, order)
+
+
+def plan_write(
+    tiles: Tiles, chunks: tuple[int, ...], keys: ChunkKeys, folder: str, shape: tuple[int, ...]
+) -> WritePlan:
+    """The plan that writes `tiles` of an array of `shape` stored in `chunks` under `folder`."""
+    _, coords, pieces = cut(tiles, chunks)
+    edge = np.array(chunks, np.int64)
+    extent = np.minimum(edge, np.array(shape, np.int64) - coords * edge)
+    rows = np.arange(len(coords))
+    table = KeyTable(folder, keys, coords)
+    return WritePlan(table, rows, coords, extent, pieces, _covers(pieces, extent), rows, rows, _identity(chunks))
+
+
+def _covers(tiles: Tiles, extent: Column) -> NDArray[np.bool_]:
+    """Whether each tile is the whole of its chunk's part within the array."""
+    if not isinstance(tiles, Boxes):
+        return np.zeros(len(tiles), bool)
+    covers: NDArray[np.bool_] = ((tiles.source == 0) & (tiles.count == extent) & ((tiles.step == 1) | (extent == 1))).all(
+        axis=1
+    )
+    return covers
+
+
+def _entries(
+    indexes: Sequence[NDArray[np.uint64] | None], row: Column, slot: Column, slots: int
+) -> NDArray[np.uint64]:
+    """The index entries of some slots of some rows' shards."""
+    if len(indexes) == 1:
+        only = indexes[0]
+        return np.full((len(row), 2), MISSING, np.uint64) if only is None else only[slot]
+    entry = np.full((len(row), 2), MISSING, np.uint64)
+    borders = np.searchsorted(row, np.arange(len(indexes) + 1))
+    for i, index in enumerate(indexes):
+        if index is not None:
+            mine = slice(borders[i], borders[i + 1])
+            entry[mine] = index[slot[mine]]
+    return entry
+
+
+def _group(ids: Column, tiles: Tiles, repeats: bool) -> tuple[Column, Column, Tiles]:
+    """Tiles sorted by id: the first tile of each distinct id, where its tiles start (one more at the end)."""
+    n = len(ids)
+    if not repeats:
+        return np.arange(n), np.arange(n + 1), tiles
+    order = np.argsort(ids, kind="stable")
+    ids = ids[order]
+    starts = np.flatnonzero(np.concatenate(([True], ids[1:] != ids[:-1]))) if n else np.zeros(0, np.int64)
+    return order[starts], np.append(starts, n), tiles.take(order)
+
+
+def _ravel(coords: Column, grid: tuple[int, ...]) -> Column:
+    """Coordinates in a grid as one number, in C order."""
+    weight = np.array([math.prod(grid[k + 1 :]) for k in range(len(grid))], np.int64)
+    return coords @ weight if len(grid) else np.zeros(len(coords), np.int64)
+
+
+def _identity(axes: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(range(len(axes)))

@@ -1,0 +1,237 @@
+// Stored bytes of rows, from memory or from files.
+//
+// Files: one descriptor is kept until the key changes. A row that stands for a whole file is read without asking for the
+// file's size. Rows of a larger file are read a window at a time, so that bytes are still in the cache when they are
+// decoded, however large the request is that they came from.
+
+#pragma once
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "host.h"
+#include "host_memory.h"
+
+namespace gz {
+
+inline int io_error() { return GZ_IO | errno << 8; }
+
+// The files of a read, one open at a time.
+class Files {
+  public:
+    explicit Files(const gz_read& job) : job_(job), prefix_size_(job.prefix ? strlen(job.prefix) : 0) {}
+    Files(const Files&) = delete;
+    Files& operator=(const Files&) = delete;
+    ~Files() { close_file(); }
+
+    // GZ_OK, GZ_ABSENT or an error.
+    int open_key(int64_t key) {
+        if (key == key_) return state_;
+        close_file();
+        const char* path = path_of(key);
+        if (path == nullptr) return GZ_DECLINED;
+        key_ = key;
+        do file_ = open(path, O_RDONLY | O_CLOEXEC);
+        while (file_ < 0 && errno == EINTR);
+        return state_ = file_ >= 0 ? GZ_OK : errno == ENOENT || errno == ENOTDIR ? GZ_ABSENT : io_error();
+    }
+
+    int size(int64_t* n) const {
+        struct stat about;
+        if (fstat(file_, &about) != 0) return io_error();
+        *n = about.st_size;
+        return GZ_OK;
+    }
+
+    // Up to `n` bytes at `offset`; fewer only where the file ends.
+    int read_at(char* to, int64_t n, int64_t offset, int64_t* got) const {
+        for (*got = 0; *got < n;) {
+            const ssize_t step = pread(file_, to + *got, n - *got, offset + *got);
+            if (step == 0) break;
+            if (step < 0 && errno == EINTR) continue;
+            if (step < 0) return io_error();
+            *got += step;
+            // A short count is the end of the file (or a file that is being cut, which decoding finds), except that
+            // one call moves at most 2 GiB.
+            if (step < kLargestStep && *got < n) break;
+        }
+        return GZ_OK;
+    }
+
+  private:
+    static constexpr ssize_t kLargestStep = ssize_t{1} << 30;
+
+    const char* path_of(int64_t key) {
+        Buffer& buffer = scratch().path;
+        const int64_t zero_size = job_.key_ndim == 0 && job_.zero_key ? strlen(job_.zero_key) : 0;
+        char* path = buffer.reserve(prefix_size_ + zero_size + 21 * job_.key_ndim + 1);
+        if (path == nullptr) return nullptr;
+        memcpy(path, job_.prefix, prefix_size_);
+        char* end = path + prefix_size_;
+        if (zero_size > 0) memcpy(end, job_.zero_key, zero_size);
+        end += zero_size;
+        for (int64_t d = 0; d < job_.key_ndim; d++) {
+            if (d > 0) *end++ = static_cast<char>(job_.separator);
+            end = write_number(end, job_.coords[key * job_.key_ndim + d]);
+        }
+        *end = 0;
+        return path;
+    }
+
+    static char* write_number(char* to, int64_t value) {
+        char digits[20];
+        int n = 0;
+        for (uint64_t rest = value; n == 0 || rest != 0; rest /= 10) digits[n++] = static_cast<char>('0' + rest % 10);
+        while (n > 0) *to++ = digits[--n];
+        return to;
+    }
+
+    void close_file() {
+        if (file_ >= 0) close(file_);
+        file_ = -1;
+    }
+
+    const gz_read& job_;
+    const int64_t prefix_size_;
+    int file_ = -1;
+    int64_t key_ = -1;
+    int state_ = GZ_ABSENT;
+};
+
+// Where the bytes of row after row come from.
+class Source {
+  public:
+    Source(const gz_read& job, int64_t hi, int64_t largest) : job_(job), hi_(hi), largest_(largest), files_(job) {}
+
+    // The stored bytes of `row`: valid until the next call.
+    int fetch(int64_t row, Bytes* bytes) {
+        const int64_t extent = job_.row_ext[row];
+        if (job_.kind == GZ_MEMORY) {
+            if (job_.data[extent] == nullptr) return GZ_ABSENT;
+            return part({job_.data[extent], job_.data_size[extent]}, row, bytes);
+        }
+        const int status = files_.open_key(job_.ext_key[extent]);
+        if (status != GZ_OK) return status;
+        return job_.ext_length[extent] < 0 ? from_whole(row, bytes) : from_window(row, bytes);
+    }
+
+    // Reads exactly `n` bytes, the whole of `row`, to `to`; more or fewer are GZ_SIZE.
+    int fetch_into(int64_t row, char* to, int64_t n) {
+        int64_t begin, length;
+        int status = locate(row, &begin, &length);
+        if (status != GZ_OK) return status;
+        int64_t got = 0;
+        if (length >= 0) {
+            if (length != n) return GZ_SIZE;
+            status = files_.read_at(to, n, begin, &got);
+            return status != GZ_OK ? status : got < n ? GZ_SHORT : GZ_OK;
+        }
+        status = files_.size(&length);
+        if (status != GZ_OK) return status;
+        if (length != begin + n) return GZ_SIZE;
+        status = files_.read_at(to, n, begin, &got);
+        return status != GZ_OK ? status : got < n ? GZ_SIZE : GZ_OK;
+    }
+
+    // Part of `row`, to be called after locate() was fine.
+    const Files& files() const { return files_; }
+
+    // Opens the file of `row`; where its bytes begin, and how many there are (-1: to the file's end).
+    int locate(int64_t row, int64_t* begin, int64_t* length) {
+        const int64_t extent = job_.row_ext[row];
+        const int status = files_.open_key(job_.ext_key[extent]);
+        if (status != GZ_OK) return status;
+        const int64_t size = job_.ext_length[extent], offset = job_.row_offset[row];
+        const int64_t wanted = job_.row_length[row];
+        if (offset < 0 || (size >= 0 && (job_.ext_offset[extent] < 0 || offset > size))) return GZ_DECLINED;
+        *begin = (size < 0 ? 0 : job_.ext_offset[extent]) + offset;
+        *length = wanted >= 0 || size < 0 ? wanted : size - offset;
+        return size >= 0 && *length > size - offset ? GZ_SHORT : GZ_OK;
+    }
+
+  private:
+    static constexpr int64_t kWindow = int64_t{256} << 10, kGap = 4096;
+
+    int part(Bytes whole, int64_t row, Bytes* bytes) const {
+        const int64_t offset = job_.row_offset[row], wanted = job_.row_length[row];
+        if (offset < 0) return GZ_DECLINED;
+        if (offset > whole.n) return GZ_SHORT;
+        const int64_t length = wanted < 0 ? whole.n - offset : wanted;
+        if (length > whole.n - offset) return GZ_SHORT;
+        *bytes = {whole.at + offset, length};
+        return GZ_OK;
+    }
+
+    int from_whole(int64_t row, Bytes* bytes) {
+        const int64_t extent = job_.row_ext[row];
+        if (extent != extent_ || begin_ != kWhole) {
+            const int status = read_whole();
+            extent_ = status == GZ_OK ? extent : -1;
+            begin_ = kWhole;
+            if (status != GZ_OK) return status;
+        }
+        return part({scratch().stored.data(), size_}, row, bytes);
+    }
+
+    // The room asked for is usually more than the file has, so one call reads it and finds its end.
+    int read_whole() {
+        Buffer& buffer = scratch().stored;
+        int64_t room = job_.chunk_nbytes + job_.chunk_nbytes / 16 + 4096;
+        for (size_ = 0;;) {
+            char* to = buffer.reserve(room, size_);
+            if (to == nullptr) return GZ_DECLINED;
+            int64_t got = 0;
+            const int status = files_.read_at(to + size_, room - size_, size_, &got);
+            if (status != GZ_OK) return status;
+            size_ += got;
+            if (size_ < room) return GZ_OK;
+            if (room >= largest_) return GZ_DECLINED;
+            room = 2 * room < largest_ ? 2 * room : largest_;
+        }
+    }
+
+    int from_window(int64_t row, Bytes* bytes) {
+        const int64_t extent = job_.row_ext[row];
+        int64_t begin, length;
+        int status = locate(row, &begin, &length);
+        if (status != GZ_OK) return status;
+        if (extent != extent_ || begin < begin_ || begin + length > begin_ + asked_) {
+            status = read_window(row, begin, length);
+            extent_ = status == GZ_OK ? extent : -1;
+            if (status != GZ_OK) return status;
+        }
+        if (begin + length > begin_ + size_) return GZ_SHORT;
+        *bytes = {scratch().stored.data() + (begin - begin_), length};
+        return GZ_OK;
+    }
+
+    // This row's bytes, and those of the rows that follow it closely in the same extent.
+    int read_window(int64_t row, int64_t begin, int64_t length) {
+        if (length > largest_) return GZ_DECLINED;
+        int64_t end = begin + length;
+        for (int64_t next = row + 1; next < hi_ && job_.row_ext[next] == job_.row_ext[row]; next++) {
+            int64_t next_begin, next_length;
+            if (locate(next, &next_begin, &next_length) != GZ_OK) break;
+            if (next_begin < end || next_begin - end > kGap || next_begin + next_length - begin > kWindow) break;
+            end = next_begin + next_length;
+        }
+        char* to = scratch().stored.reserve(end - begin);
+        if (to == nullptr) return GZ_DECLINED;
+        begin_ = begin, asked_ = end - begin;
+        return files_.read_at(to, asked_, begin, &size_);
+    }
+
+    static constexpr int64_t kWhole = -1;
+
+    const gz_read& job_;
+    const int64_t hi_, largest_;
+    Files files_;
+    int64_t extent_ = -1;             // whose bytes are in scratch().stored:
+    int64_t begin_ = 0, asked_ = 0;   // those from begin_ on (kWhole: all), as many as were asked for,
+    int64_t size_ = 0;                // of which the file had this many
+};
+
+}  // namespace gz
