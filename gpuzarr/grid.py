@@ -18,7 +18,7 @@ __all__ = ["ChunkKeys", "KeyTable", "cut", "grid_shape"]
 
 Column = NDArray[np.int64]
 
-SMALL = 64
+SMALL = 16
 """Pieces up to which Python integers are quicker than NumPy columns."""
 
 
@@ -128,33 +128,32 @@ def _(tiles: Boxes, edges: tuple[int, ...]) -> tuple[Column, Column, Tiles]:
 def _cut_one_box(tiles: Boxes, edges: tuple[int, ...]) -> tuple[Column, Column, Boxes]:
     """The same for a single box: every axis is cut by itself, and the pieces are their outer product."""
     box = zip(*(c[0].tolist() for c in (tiles.source, tiles.count, tiles.step, tiles.target)), strict=True)
-    axes = [_cut_axis(*axis, edge) for axis, edge in zip(box, edges, strict=True)]
+    axes: list[list[tuple[int, ...]]] = [_cut_axis(*axis, edge) for axis, edge in zip(box, edges, strict=True)]
     grid = tuple(len(axis) for axis in axes)
     total = math.prod(grid)
     if total <= SMALL:
-        table = np.array(list(product(*axes)), np.int64).reshape(total, len(edges), 4)
-        coords, source, target, count = np.ascontiguousarray(table.transpose(2, 0, 1))
+        table = np.array(list(product(*axes)), np.int64).reshape(total, len(edges), 5)
+        coords, source, target, count, step = np.ascontiguousarray(table.transpose(2, 0, 1))
     else:
-        columns = np.empty((4, *grid, len(edges)), np.int64)
+        columns = np.empty((5, *grid, len(edges)), np.int64)
         for k, axis in enumerate(axes):
             along = [1] * len(grid)
             along[k] = grid[k]
             for column, values in zip(columns, np.array(axis, np.int64).T, strict=True):
                 column[..., k] = values.reshape(along)
-        coords, source, target, count = columns.reshape(4, total, len(edges))
-    step = np.broadcast_to(tiles.step, count.shape)
+        coords, source, target, count, step = columns.reshape(5, total, len(edges))
     return np.zeros(total, np.int64), coords, Boxes(source, target, count, step)
 
 
-def _cut_axis(source: int, count: int, step: int, target: int, edge: int) -> list[tuple[int, int, int, int]]:
-    """The chunks an axis of a box touches: chunk, first element in it, where that lands, and how many."""
+def _cut_axis(source: int, count: int, step: int, target: int, edge: int) -> list[tuple[int, ...]]:
+    """The chunks an axis of a box touches: chunk, first element in it, where that lands, how many, and the step."""
     pieces = []
     done = 0
     while done < count:
         at = source + step * done
         chunk = at // edge
         stop = min(count, -((source - (chunk + 1) * edge) // step))
-        pieces.append((chunk, at - chunk * edge, target + done, stop - done))
+        pieces.append((chunk, at - chunk * edge, target + done, stop - done, step))
         done = stop
     return pieces
 

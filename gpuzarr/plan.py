@@ -17,7 +17,7 @@ from gpuzarr.batch import Boxes, Tiles, permute_columns
 from gpuzarr.errors import CodecError
 from gpuzarr.grid import ChunkKeys, KeyTable, cut, grid_shape
 from gpuzarr.ranges import WHOLE, Requests
-from gpuzarr.shard import MISSING, ShardLevel
+from gpuzarr.shard import ABSENT, OUTSIDE, ShardLevel
 
 __all__ = ["ReadPlan", "WritePlan", "plan_read", "plan_write"]
 
@@ -87,57 +87,62 @@ class ReadPlan:
             absent=(),
         )
 
-    def resolve(self, indexes: Sequence[NDArray[np.uint64] | None]) -> ReadPlan:
-        """Descend one level: every shard becomes the inner chunks that its index (uint64[slots, 2]) names.
+    def resolve(self, indexes: Sequence[Column | None]) -> ReadPlan:
+        """Descend one level: every shard becomes the inner chunks that its index (see `shard.entries`) names.
 
         None stands for a shard that is not stored. Raises CodecError where an index points outside its shard.
         """
         level, extra = self.levels[0], int(self.batched)
-        tiles = self.tiles if level.order == _identity(level.order) else self.tiles.permuted(level.order)
-        order = tuple(self.order[k] for k in level.order)
+        tiles = self.tiles.permuted(level.order) if level.turned else self.tiles
         parent, coords, pieces = cut(tiles, (1,) * extra + level.chunk)
-        coords = coords[:, extra:]
-        row = np.repeat(np.arange(len(self)), np.diff(self.starts))[parent]
-        slot = _ravel(coords, level.grid)
-        first, row_starts, pieces = _group(row * level.slots + slot, pieces, len(pieces) == 0 or len(self) < len(self.tiles))
-        row, slot, coords = row[first], slot[first], coords[first]
-        entry = _entries(indexes, row, slot, level.slots)
-        stored = entry[:, 0] != MISSING
-        chunk = permute_columns(self.chunk, level.order)[row] * np.array(level.grid, np.int64) + coords
-        self._check(entry, stored, row, chunk)
-        here = np.flatnonzero(stored)
-        offset = entry[:, 0].astype(np.int64) + self.offset[row]
-        here = here[np.lexsort((offset[here], self.key[row[here]]))]
-        whole = replace(
-            self,
-            key=self.key[row],
-            offset=offset,
-            length=entry[:, 1].astype(np.int64),
-            chunk=chunk,
-            tiles=pieces,
-            starts=row_starts,
-            levels=self.levels[1:],
-            order=order,
+        coords = coords[:, extra:] if extra else coords
+        row = np.repeat(np.arange(len(self)), np.diff(self.starts))[parent] if len(self) > 1 else parent
+        slot = coords @ level.weights if len(level.grid) else np.zeros(len(coords), np.int64)
+        if len(self) == len(self.tiles):
+            starts = np.arange(len(pieces) + 1)
+        else:  # several tiles of a shard may share an inner chunk
+            first, starts, pieces = _group(row * level.slots + slot, pieces)
+            row, slot, coords = row[first], slot[first], coords[first]
+        entry = _entries(indexes, row, slot)
+        parents = permute_columns(self.chunk, level.order) if level.turned else self.chunk
+        inner = ReadPlan(
+            self.keys,
+            self.key[row],
+            entry[:, 0] + self.offset[row],
+            entry[:, 1],
+            parents[row] * level.grid_column + coords,
+            pieces,
+            starts,
+            self.levels[1:],
+            tuple(self.order[k] for k in level.order) if level.turned else self.order,
+            self.batched,
+            self.absent,
         )
-        found = whole.take(here)
-        missing = whole.take(np.flatnonzero(~stored)).tiles
-        absent = (*self.absent, (missing, order)) if len(missing) else self.absent
-        return replace(found, absent=absent)
+        return inner._stored(entry[:, 0])
 
-    def _check(self, entry: NDArray[np.uint64], stored: NDArray[np.bool_], row: Column, chunk: Column) -> None:
-        limit = np.where(self.length[row] == WHOLE, 2**62, self.length[row]).astype(np.uint64)
-        outside = stored & ((entry[:, 0] > limit) | (entry[:, 1] > limit))
-        inside = np.where(outside | ~stored, 0, entry.sum(axis=1, dtype=np.uint64))
-        outside |= inside > limit
-        if outside.any():
-            bad = int(np.argmax(outside))
-            raise CodecError(
-                f"shard index: {int(entry[bad, 1])} bytes at {int(entry[bad, 0])} lie outside the shard",
-                codec="sharding_indexed",
-                key=self.keys[int(self.key[row[bad]])],
-                chunk=tuple(chunk[bad].tolist()),
-                direction="decode",
-            )
+    def _stored(self, offset: Column) -> ReadPlan:
+        """The rows that are stored, in the order of their bytes; the others' tiles become absent ones."""
+        lowest = int(offset.min()) if len(offset) else 0
+        if lowest == OUTSIDE:
+            raise self._outside(int(np.argmin(offset)))
+        rows = np.arange(len(self)) if lowest >= 0 else np.flatnonzero(offset >= 0)
+        absent = self.absent
+        if lowest < 0:
+            absent = (*absent, (self.take(np.flatnonzero(offset < 0)).tiles, self.order))
+        if len(rows) > 1:
+            rows = rows[np.lexsort((self.offset[rows], self.key[rows]))]
+        elif len(rows) == len(self):
+            return self
+        return replace(self.take(rows), absent=absent)
+
+    def _outside(self, row: int) -> CodecError:
+        return CodecError(
+            f"the shard index places the chunk outside the shard: {int(self.length[row])} bytes",
+            codec="sharding_indexed",
+            key=self.keys[int(self.key[row])],
+            chunk=tuple(self.chunk[row].tolist()),
+            direction="decode",
+        )
 
 
 def plan_read(
@@ -158,7 +163,7 @@ def plan_read(
     _, coords, pieces = cut(tiles, (1,) * extra + chunks)
     coords = coords[:, extra:]
     if batched:
-        first, starts, pieces = _group(_ravel(coords, grid_shape(shape, chunks)), pieces, True)
+        first, starts, pieces = _group(_ravel(coords, grid_shape(shape, chunks)), pieces)
         coords = coords[first]
     else:
         starts = np.arange(len(coords) + 1)
@@ -213,7 +218,7 @@ class WritePlan:
 
     def descend(self, level: ShardLevel) -> WritePlan:
         """The inner chunks that the tiles of these shards touch, each with its shard's row and its slot there."""
-        tiles = self.tiles if level.order == _identity(level.order) else self.tiles.permuted(level.order)
+        tiles = self.tiles.permuted(level.order) if level.turned else self.tiles
         parent, coords, pieces = cut(tiles, level.chunk)
         edge = np.array(level.chunk, np.int64)
         extent = permute_columns(self.extent, level.order)[parent] - coords * edge
@@ -247,31 +252,24 @@ def _covers(tiles: Tiles, extent: Column) -> NDArray[np.bool_]:
     return covers
 
 
-def _entries(
-    indexes: Sequence[NDArray[np.uint64] | None], row: Column, slot: Column, slots: int
-) -> NDArray[np.uint64]:
-    """The index entries of some slots of some rows' shards."""
-    if len(indexes) == 1:
-        only = indexes[0]
-        return np.full((len(row), 2), MISSING, np.uint64) if only is None else only[slot]
-    entry = np.full((len(row), 2), MISSING, np.uint64)
+def _entries(indexes: Sequence[Column | None], row: Column, slot: Column) -> Column:
+    """The index entries of some slots of some rows' shards; rows do not decrease."""
+    if len(indexes) == 1 and indexes[0] is not None:
+        return indexes[0][slot]
+    entry = np.zeros((len(row), 2), np.int64)
     borders = np.searchsorted(row, np.arange(len(indexes) + 1))
     for i, index in enumerate(indexes):
-        if index is not None:
-            mine = slice(borders[i], borders[i + 1])
-            entry[mine] = index[slot[mine]]
+        mine = slice(borders[i], borders[i + 1])
+        entry[mine] = (ABSENT, 0) if index is None else index[slot[mine]]
     return entry
 
 
-def _group(ids: Column, tiles: Tiles, repeats: bool) -> tuple[Column, Column, Tiles]:
+def _group(ids: Column, tiles: Tiles) -> tuple[Column, Column, Tiles]:
     """Tiles sorted by id: the first tile of each distinct id, where its tiles start (one more at the end)."""
-    n = len(ids)
-    if not repeats:
-        return np.arange(n), np.arange(n + 1), tiles
     order = np.argsort(ids, kind="stable")
     ids = ids[order]
-    starts = np.flatnonzero(np.concatenate(([True], ids[1:] != ids[:-1]))) if n else np.zeros(0, np.int64)
-    return order[starts], np.append(starts, n), tiles.take(order)
+    starts = np.flatnonzero(np.concatenate(([True], ids[1:] != ids[:-1]))) if len(ids) else np.zeros(0, np.int64)
+    return order[starts], np.append(starts, len(ids)), tiles.take(order)
 
 
 def _ravel(coords: Column, grid: tuple[int, ...]) -> Column:

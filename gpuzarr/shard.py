@@ -5,17 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["MISSING", "ShardLevel", "pack_index", "place"]
+__all__ = ["ABSENT", "OUTSIDE", "ShardLevel", "entries", "place"]
 
 MISSING = np.uint64(2**64 - 1)
-"""Offset and size of an inner chunk that is not stored."""
+"""Offset and size, as stored, of an inner chunk that is not."""
+
+ABSENT, OUTSIDE = -1, -2
+"""Offset, in `entries`, of an inner chunk that is not stored, and of one that can't lie where the index says."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ShardLevel:
     """How one level of shards is cut into inner chunks.
 
@@ -31,15 +35,30 @@ class ShardLevel:
     at_start: bool
     whole: bool
 
-    @property
+    @cached_property
     def grid(self) -> tuple[int, ...]:
         """Inner chunks along each axis."""
         return tuple(n // c for n, c in zip(self.shape, self.chunk, strict=True))
 
-    @property
+    @cached_property
     def slots(self) -> int:
         """Inner chunks in a shard, stored or not."""
         return math.prod(self.grid)
+
+    @cached_property
+    def weights(self) -> NDArray[np.int64]:
+        """What turns an inner chunk's coordinates into its slot: the dot product."""
+        return np.array([math.prod(self.grid[k + 1 :]) for k in range(len(self.grid))], np.int64)
+
+    @cached_property
+    def grid_column(self) -> NDArray[np.int64]:
+        """`grid` as a row of a column."""
+        return np.array(self.grid, np.int64)
+
+    @cached_property
+    def turned(self) -> bool:
+        """Whether the stored order of axes is another than the array's."""
+        return self.order != tuple(range(len(self.order)))
 
 
 def place(sizes: Sequence[int | None], start: int) -> NDArray[np.uint64]:
@@ -57,6 +76,20 @@ def place(sizes: Sequence[int | None], start: int) -> NDArray[np.uint64]:
     return index
 
 
-def pack_index(raw: bytes | memoryview, slots: int, big_endian: bool) -> NDArray[np.uint64]:
-    """An index's decoded bytes as uint64[slots, 2] in native byte order."""
-    return np.frombuffer(raw, ">u8" if big_endian else "<u8", 2 * slots).astype(np.uint64).reshape(slots, 2)
+def entries(index: NDArray[np.uint64], limit: int) -> NDArray[np.int64]:
+    """A decoded index (uint64[slots, 2]) as int64[slots, 2]: offset (or ABSENT, or OUTSIDE) and size.
+
+    `limit` is the shard's size in bytes, or what no object exceeds where that is not known. An entry that lies
+    outside is marked, not refused: the other chunks can still be read.
+
+    >>> entries(np.array([[0, 4], [2**64 - 1, 2**64 - 1], [90, 20]], np.uint64), 100).tolist()
+    [[0, 4], [-1, 0], [-2, 20]]
+    """
+    offset, size = index[:, 0], index[:, 1]
+    absent = (offset == MISSING) & (size == MISSING)
+    bound = np.uint64(limit)
+    outside = (offset > bound) | (size > bound) | (offset + size > bound)
+    found = index.astype(np.int64)
+    found[outside, 0] = OUTSIDE
+    found[absent] = ABSENT, 0
+    return found

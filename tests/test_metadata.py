@@ -168,10 +168,10 @@ def test_an_array_without_dimensions() -> None:
 def test_the_codecs_inside_a_shard_are_read_like_those_outside() -> None:
     nested = copy.deepcopy(SHARDING)
     nested["configuration"]["codecs"] = [copy.deepcopy(SHARDING)]
-    inner = array3(codecs=[nested]).codecs[0].configuration
+    inner: Any = array3(codecs=[nested]).codecs[0].configuration
     assert inner["index_location"] == "end"
     assert inner["index_codecs"] == [BYTES, {"name": "crc32c"}]
-    innermost = inner["codecs"][0]["configuration"]  # type: ignore[index,call-overload]
+    innermost = inner["codecs"][0]["configuration"]
     zstd = {"name": "zstd", "configuration": {"level": 0, "checksum": False}}
     assert innermost["codecs"] == [{"name": "bytes"}, zstd]
 
@@ -388,7 +388,7 @@ def test_what_some_writers_wrote_is_read_with_a_warning(
 def test_a_bare_nan_is_read_in_fill_values_and_attributes() -> None:
     with pytest.warns(MetadataWarning):
         found = array3(data_type="float32", fill_value=float("nan"))
-    assert np.isnan(found.fill_value)
+    assert str(found.fill_value) == "nan"
     assert again(found) == found
     assert np.isnan(group3(attributes={"a": float("nan")}).attributes["a"])  # type: ignore[arg-type]
 

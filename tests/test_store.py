@@ -271,21 +271,22 @@ def test_a_store_that_is_open_for_reading_refuses_to_change(tmp_path: Path) -> N
     fill(LocalStore(tmp_path / "r"), VALUES)
     with ZipStore(tmp_path / "r.zip", "w") as archive:
         fill(archive, VALUES)
-    for store in [
+    stores: list[Store] = [
         MemoryStore("read only", read_only=True),
         MappingStore(dict(VALUES), read_only=True),
         LocalStore(tmp_path / "r", read_only=True),
         ZipStore(tmp_path / "r.zip"),
-    ]:
+    ]
+    for store in stores:
         assert store.read_only
-        for call in [
-            lambda s=store: s.put("a", b""),
-            lambda s=store: s.delete("a/c/10"),
-            lambda s=store: s.delete_prefix("a"),
-            lambda s=store: s.delete_prefix(""),
+        for method, *arguments in [
+            ("put", "a", b""),
+            ("delete", "a/c/10"),
+            ("delete_prefix", "a"),
+            ("delete_prefix", ""),
         ]:
             with pytest.raises(StoreError, match="reading only"):
-                call()
+                getattr(store, str(method))(*arguments)
         assert contents(store) == VALUES
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -227,15 +226,9 @@ def test_a_pipe_in_the_folder_is_an_error_and_not_a_wait(local: LocalStore) -> N
 
 def test_a_name_that_no_file_can_have_is_an_error_that_names_the_key(local: LocalStore) -> None:
     for key in ["x" * 5000, "\ud800"]:
-        calls: list[Callable[[], Any]] = [
-            lambda key=key: local.get(key),
-            lambda key=key: local.put(key, b""),
-            lambda key=key: local.delete(key),
-            lambda key=key: local.version(key),
-        ]
-        for call in calls:
+        for method, *more in [("get",), ("put", b""), ("delete",), ("version",)]:
             with pytest.raises(StoreError) as caught:
-                call()
+                getattr(local, str(method))(key, *more)
             assert caught.value.key == key
 
 

@@ -337,16 +337,10 @@ def test_a_new_archive_without_values_is_an_empty_archive(tmp_path: Path) -> Non
 def test_a_closed_archive_refuses(tmp_path: Path) -> None:
     store = ZipStore(tmp_path / "a.zip", "w")
     store.close()
-    for call in [
-        lambda: store.get("a"),
-        lambda: store.put("a", b""),
-        lambda: store.delete("a"),
-        lambda: list(store.list()),
-        lambda: store.list_dir(""),
-        lambda: store.version("a"),
-    ]:
+    calls = [("get", "a"), ("put", "a", b""), ("delete", "a"), ("list",), ("list_dir", ""), ("version", "a")]
+    for method, *arguments in calls:
         with pytest.raises(StoreError, match="closed"):
-            call()
+            list(getattr(store, str(method))(*arguments))
 
 
 def test_an_archive_that_nobody_closes_is_finished_when_it_is_dropped(tmp_path: Path) -> None:

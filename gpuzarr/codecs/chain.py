@@ -21,7 +21,7 @@ from gpuzarr.codecs.registry import make
 from gpuzarr.codecs.structure import BytesCodec, ShardingCodec, TransposeCodec
 from gpuzarr.errors import CodecError, GpuzarrError, MetadataError
 from gpuzarr.metadata import CodecConfig
-from gpuzarr.shard import ShardLevel
+from gpuzarr.shard import ShardLevel, entries
 
 __all__ = ["Chain", "Shard", "bind", "decode_index", "encode_index"]
 
@@ -195,8 +195,8 @@ def _bind_shard(
     return Shard(level, index, bind(codec.codecs, inner, dtype, wire, bits, allow_pickle))
 
 
-def decode_index(shard: Shard, data: Buffer) -> NDArray[np.uint64]:
-    """A shard's stored index as uint64[slots, 2]: offset and size of each inner chunk. Raises CodecError."""
+def decode_index(shard: Shard, data: Buffer, limit: int) -> NDArray[np.int64]:
+    """A shard's stored index as `shard.entries` has it, for a shard of at most `limit` bytes. Raises CodecError."""
     found = memoryview(data).nbytes
     if found != shard.level.index_size:
         raise CodecError(
@@ -205,7 +205,8 @@ def decode_index(shard: Shard, data: Buffer) -> NDArray[np.uint64]:
             direction="decode",
         )
     layout = shard.index.elements
-    return layout.view(shard.index.decode(data)).astype(np.uint64).reshape(shard.level.slots, 2)
+    index = layout.view(shard.index.decode(data)).astype(np.uint64)
+    return entries(index.reshape(shard.level.slots, 2), limit)
 
 
 def encode_index(shard: Shard, index: NDArray[np.uint64]) -> Buffer:

@@ -10,29 +10,25 @@ from __future__ import annotations
 import base64
 import binascii
 import math
-import operator
 import re
 import sys
 import warnings
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 
 from gpuzarr.dtypes.names import JSON, ML_FLOATS, ML_INTS, DataType, MetadataWarning
 from gpuzarr.errors import MetadataError
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-__all__ = ["as_fill", "encode_fill", "parse_fill", "same_fill"]
+__all__ = ["encode_fill", "parse_fill", "same_fill"]
 
 _WORDS = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?", re.ASCII)
 _HEX = re.compile(r"0x[0-9a-fA-F]+", re.ASCII)
 
 
-def parse_fill(value: JSON, data_type: DataType, zarr_format: int, path: str) -> np.generic | None:
+def parse_fill(value: JSON, data_type: DataType, zarr_format: int, path: str | None) -> np.generic | None:
     """The scalar that a `fill_value` member names; None only for the null of format 2, which names none.
 
     Zarr 3.1 core, section "Fill value list", with its hexadecimal bit patterns (NaN payloads are kept); Zarr
@@ -300,8 +296,8 @@ def _write_float(fill: np.generic, data_type: DataType, zarr_format: int) -> JSO
     if math.isnan(number):
         if zarr_format == 2 or fill.tobytes() == rounded(_WORDS["NaN"], "NaN", data_type).tobytes():
             return "NaN"
-        bits = int.from_bytes(fill.tobytes(), sys.byteorder)
-        return f"0x{bits:0{2 * data_type.dtype.itemsize}x}"
+        pattern = int.from_bytes(fill.tobytes(), sys.byteorder)
+        return f"0x{pattern:0{2 * data_type.dtype.itemsize}x}"
     if math.isinf(number):
         return "Infinity" if number > 0 else "-Infinity"
     return number

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpuzarr import native
-from gpuzarr.batch import Boxes, Points, Tables
+from gpuzarr.batch import Boxes, Points
 from gpuzarr.grid import KeyTable
+from gpuzarr.ranges import WHOLE
 from gpuzarr.store import Buffer
 
 if TYPE_CHECKING:
@@ -24,34 +26,62 @@ if TYPE_CHECKING:
     from gpuzarr.execute.read import Work
     from gpuzarr.execute.write import Leaf
 
-__all__ = ["program", "reader", "writer"]
+__all__ = ["Program", "program", "reader", "writer"]
+
+Column = NDArray[np.int64]
+
+KEEP = 256
+"""Programs kept."""
 
 STREAMING = 8 << 20
 """Bytes of a result from which on it is written past the caches, which would not hold it anyway."""
 
 
-def program(chain: Chain) -> tuple[native.Native, tuple[tuple[str, tuple[int, ...]], ...]] | None:
-    """The compiled module and a chain's stages as its operations, in encoding order, if it has them all."""
+class Program:
+    """A chain as the module's operations: bound once a chain, and kept."""
+
+    def __init__(self, module: native.Native, chain: Chain) -> None:
+        ops = [(op.name, op.args) for op in chain.native() or ()]
+        layout = chain.elements
+        self.module, self.chain, self.layout = module, chain, layout
+        self.n_ops = len(ops)
+        self.encoding, self.decoding = native.ops(ops), native.ops(ops[::-1])
+        self.strides = np.array(layout.strides, np.int64)
+        self.batch_strides = np.array((0, *layout.strides), np.int64)
+        self.item = np.array([layout.dtype.itemsize], np.int64)
+
+
+_programs: OrderedDict[int, Program] = OrderedDict()
+
+
+def program(chain: Chain) -> Program | None:
+    """The program of a chain of chunks, if the compiled module is there and has all its operations."""
+    found = _programs.get(id(chain))
+    if found is not None and found.chain is chain:
+        return found
     module, ops = native.load(), chain.native()
     if module is None or ops is None or any(op.name not in module.ops for op in ops):
         return None
-    return module, tuple((op.name, op.args) for op in ops)
+    found = _programs[id(chain)] = Program(module, chain)
+    while len(_programs) > KEEP:
+        _programs.popitem(last=False)
+    return found
 
 
 def reader(work: Work) -> Callable[[range], None] | None:
     """What reads a run of rows of `work`, or None where that is for Python."""
-    found = program(work.chain)
-    columns = None if found is None else _tiles(work)
-    if found is None or columns is None:
+    bound = program(work.chain)
+    if bound is None:
         return None
-    module, names = found
     source = _files(work)
     if source is None:
-        return _from_memory(work, module, names, columns)
-    args, status = _read_args(work, module, names, columns, source)
+        return _from_memory(work, bound)
+    n = len(work.plan)
+    rows = _counting(n)
+    args, status = _read_args(work, bound, source, (rows, _zeros(n), _whole(n)))
 
     def run(rows: range) -> None:
-        if module.read(args, rows.start, rows.stop):
+        if bound.module.read(args, rows.start, rows.stop):
             _again(work, status, rows)
 
     return run
@@ -63,45 +93,35 @@ def _again(work: Work, status: NDArray[np.int32], rows: range) -> None:
         work.again(row)
 
 
-Names = tuple[tuple[str, tuple[int, ...]], ...]
-Columns = tuple[Any, ...]
-
-
-def _from_memory(work: Work, module: native.Native, names: Names, columns: Columns) -> Callable[[range], None]:
+def _from_memory(work: Work, bound: Program) -> Callable[[range], None]:
     """Rows of values that are, or come, as bytes in memory: fetched here, decoded and scattered there."""
     n = len(work.extents)
     data, size = np.zeros(n, np.int64), np.zeros(n, np.int64)
     a = native.address
     source = (native.MEMORY, None, None, 0, 0, None, a(data), a(size), None, None, None)
-    args, status = _read_args(work, module, names, columns, source, (data, size))
+    args, status = _read_args(work, bound, source, (work.which, work.at, work.plan.length), (data, size))
 
     def run(rows: range) -> None:
         first, last = int(work.which[rows.start]), int(work.which[rows.stop - 1])
-        values = [work.fetch(extent) for extent in range(first, last + 1)]
-        buffers = native.Buffers(values)
+        buffers = native.Buffers([work.fetch(extent) for extent in range(first, last + 1)])
         data[first : last + 1], size[first : last + 1] = buffers.data, buffers.size
-        if module.read(args, rows.start, rows.stop):
+        if bound.module.read(args, rows.start, rows.stop):
             _again(work, status, rows)
 
     return run
 
 
 def _read_args(
-    work: Work, module: native.Native, names: Names, columns: Columns, source: tuple[Any, ...], keep: Any = None
+    work: Work, bound: Program, source: tuple[Any, ...], rows: tuple[Column, Column, Column], keep: Any = None
 ) -> tuple[native.ReadArgs, NDArray[np.int32]]:
-    plan, layout, out, a = work.plan, work.chain.elements, work.out, native.address
-    ndim, chunk_strides, out_strides, kind, table_source, table_target, source_, target, count, step, held = columns
-    ops = native.ops(names[::-1])
-    fill = np.asarray(work.job.fill, layout.dtype).tobytes()
+    """The arguments of a read; `source` says where stored bytes are, `rows` where in it each chunk is."""
+    plan, layout, out, a = work.plan, bound.layout, work.out, native.address
+    ndim, chunk_strides, out_strides, first, target, count, step, kind, tables, held = _tiles(work, bound)
     status = np.zeros(len(plan), np.int32)
-    files = source[0] == native.FILES
-    which = np.arange(len(plan)) if files else work.which
-    at = np.zeros(len(plan), np.int64) if files else work.at
-    length = np.full(len(plan), -1, np.int64) if files else plan.length
     args = native.ReadArgs(
-        module.codecs,
-        ctypes.addressof(ops),
-        len(names),
+        bound.module.codecs,
+        ctypes.addressof(bound.decoding),
+        bound.n_ops,
         ndim,
         layout.wire.itemsize,
         layout.swap,
@@ -109,74 +129,75 @@ def _read_args(
         a(chunk_strides),
         out.__array_interface__["data"][0],
         a(out_strides),
-        int(out.nbytes >= STREAMING),
-        fill,
+        out.nbytes >= STREAMING,
+        np.asarray(work.job.fill, layout.dtype).tobytes(),
         *source,
-        a(which),
-        a(at),
-        a(length),
+        *map(a, rows),
         a(plan.starts),
-        a(source_),
+        a(first),
         a(target),
         a(count),
         a(step),
         kind,
-        table_source,
-        table_target,
+        *tables,
         a(status),
     )
-    args.keep = (plan, chunk_strides, out_strides, ops, status, which, at, length, columns, source, keep, held)
+    args.keep = (plan, bound, chunk_strides, out_strides, first, target, count, step, rows, source, held, keep)
     return args, status
 
 
 def _files(work: Work) -> tuple[Any, ...] | None:
     """Where the module finds the values by itself, if they are plain files."""
-    plan, files = work.plan, work.job.source.files
-    keys = plan.keys
-    if files is None or not isinstance(keys, KeyTable):
+    keys, plan, a = work.plan.keys, work.plan, native.address
+    path = work.job.source.path_of(keys.folder) if isinstance(keys, KeyTable) else None
+    if path is None or not isinstance(keys, KeyTable):
         return None
     ndim = keys.coords.shape[1]
-    tail = keys.keys.prefix if ndim else ""
-    # A path is the folder's path and the key: take it from one key, which the store checks.
-    first = keys[0]
-    folder = files.file_path(first)[: -len(first)] + keys.folder
-    a = native.address
-    coords = np.ascontiguousarray(keys.coords)
-    columns = (a(coords) if coords.size else 0, a(plan.key), a(plan.offset), a(plan.length))
-    prefix, separator = os.fsencode(folder + tail), ord(keys.keys.separator)
-    scalar = keys.keys.scalar.encode()
-    return native.FILES, prefix, columns[0], ndim, separator, scalar, None, None, *columns[1:]
+    prefix = os.fsencode(path + keys.keys.prefix if ndim else path)
+    names = (prefix, a(keys.coords) if ndim else None, ndim, ord(keys.keys.separator), keys.keys.scalar.encode())
+    return (native.FILES, *names, None, None, a(plan.key), a(plan.offset), a(plan.length))
 
 
-def _tiles(work: Work) -> Columns | None:
-    """The plan's tiles as the module's arguments, or None for a result it can't address."""
-    tiles, layout, out = work.plan.tiles, work.chain.elements, work.out
-    lead = (0,) if work.plan.batched else ()
-    chunk_strides = np.array((*lead, *layout.strides), np.int64)
+def _counting(n: int) -> Column:
+    return _SMALL_COUNT[:n] if n <= SMALL else np.arange(n)
+
+
+def _zeros(n: int) -> Column:
+    return _SMALL_ZEROS[:n] if n <= SMALL else np.zeros(n, np.int64)
+
+
+def _whole(n: int) -> Column:
+    return _SMALL_WHOLE[:n] if n <= SMALL else np.full(n, WHOLE, np.int64)
+
+
+SMALL = 256
+_SMALL_COUNT = np.arange(SMALL)
+_SMALL_ZEROS = np.zeros(SMALL, np.int64)
+_SMALL_WHOLE = np.full(SMALL, WHOLE, np.int64)
+
+
+def _tiles(work: Work, bound: Program) -> tuple[Any, ...]:
+    """The plan's tiles as the module's arguments, and what they point to."""
+    tiles, out = work.plan.tiles, work.out
+    strides = bound.batch_strides if work.plan.batched else bound.strides
+    if isinstance(tiles, Points):
+        source, target = tiles.positions @ strides, tiles.targets * out.strides[0]
+        pointers = native.pointers((source,)), native.pointers((target,))
+        first, count = _dense(tiles.first[:, None]), _dense(tiles.count[:, None])
+        tables = (native.address(pointers[0]), native.address(pointers[1]))
+        held = (source, target, pointers)
+        return (1, bound.item, bound.item, first, first, count, first, native.POINTS, tables, held)
+    out_strides = np.array(out.strides, np.int64)
     if isinstance(tiles, Boxes):
-        step = np.ascontiguousarray(tiles.step)
-        columns = (_dense(tiles.source), _dense(tiles.target), _dense(tiles.count), step)
-        strides = np.array(out.strides, np.int64)
-        return (tiles.ndim, chunk_strides, strides, native.BOXES, None, None, *columns, None)
-    if isinstance(tiles, Tables):
-        sources, targets = native.pointers(tiles.positions), native.pointers(tiles.targets)
-        tables = (native.address(sources), native.address(targets))
-        first, count = _dense(tiles.first), _dense(tiles.count)
-        strides = np.array(out.strides, np.int64)
-        return (tiles.ndim, chunk_strides, strides, native.TABLES, *tables, first, first, count, first, (sources, targets))
-    return _points(tiles, chunk_strides, out)
-
-
-def _points(tiles: Points, chunk_strides: NDArray[np.int64], out: NDArray[Any]) -> Columns:
-    source, target = tiles.positions @ chunk_strides, tiles.targets * out.strides[0]
-    pointers = native.pointers((source,)), native.pointers((target,))
+        columns = (_dense(tiles.source), _dense(tiles.target), _dense(tiles.count), _dense(tiles.step))
+        return (tiles.ndim, strides, out_strides, *columns, native.BOXES, (None, None), None)
+    pointers = native.pointers(tiles.positions), native.pointers(tiles.targets)
+    first, count = _dense(tiles.first), _dense(tiles.count)
     tables = (native.address(pointers[0]), native.address(pointers[1]))
-    first, count = _dense(tiles.first[:, None]), _dense(tiles.count[:, None])
-    one = np.array([out.itemsize], np.int64)
-    return (1, one, one, native.POINTS, *tables, first, first, count, first, (source, target, pointers))
+    return (tiles.ndim, strides, out_strides, first, first, count, first, native.TABLES, tables, pointers)
 
 
-def _dense(column: NDArray[np.int64]) -> NDArray[np.int64]:
+def _dense(column: Column) -> Column:
     return np.ascontiguousarray(column)
 
 
@@ -185,16 +206,13 @@ Encoded = Iterator[tuple[int, Buffer | None]]
 
 def writer(leaf: Leaf) -> Callable[[range], tuple[Encoded, list[int]]] | None:
     """What encodes a run of rows of `leaf`: the stored bytes of those it can do, and the rows left for Python."""
-    found = program(leaf.chain)
+    bound = program(leaf.chain)
     tiles = leaf.plan.tiles
-    if found is None or not isinstance(tiles, Boxes):
+    if bound is None or not isinstance(tiles, Boxes):
         return None
-    module, names = found
-    layout, a, n = leaf.layout, native.address, len(leaf.plan)
-    ops = native.ops(names)
-    values = leaf.values
+    module, layout, values = bound.module, leaf.layout, leaf.values
+    a, n = native.address, len(leaf.plan)
     strides = np.array(values.strides, np.int64)
-    chunk_strides = np.array(layout.strides, np.int64)
     # A tile's place in the chunk is its target here, and its place in the values its source.
     columns = (_dense(tiles.target), _dense(tiles.source), _dense(tiles.count))
     size, status = np.zeros(n, np.int64), np.zeros(n, np.int32)
@@ -202,20 +220,20 @@ def writer(leaf: Leaf) -> Callable[[range], tuple[Encoded, list[int]]] | None:
     whole = leaf.plan.whole
     fixed = (
         module.codecs,
-        ctypes.addressof(ops),
-        len(names),
+        ctypes.addressof(bound.encoding),
+        bound.n_ops,
         tiles.ndim,
         layout.wire.itemsize,
         layout.swap,
         layout.nbytes,
-        a(chunk_strides),
+        a(bound.strides),
         values.__array_interface__["data"][0],
         a(strides),
         fill,
         int(leaf.job.skip_fill),
         *map(a, columns),
     )
-    keep = (ops, strides, chunk_strides, columns, values)
+    keep = (bound, strides, columns, values)
     capacity = module.encode_bound(native.WriteArgs(*fixed, None, 0, a(size), a(status)))
     if capacity < 0:
         return None

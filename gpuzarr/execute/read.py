@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,9 @@ from gpuzarr.ranges import WHOLE, ByteRange, Requests
 from gpuzarr.store import Buffer
 
 __all__ = ["ReadJob", "read"]
+
+NOWHERE = 2**62
+"""Bytes that no object has."""
 
 GAP = 16 << 10
 """Unwanted bytes that cost less to read than a second request does (a local request is about 1.5 us, 10 GB/s)."""
@@ -54,10 +58,10 @@ def read(plan: ReadPlan, chain: Chain, job: ReadJob) -> None:
         _read_chunks(plan, chain, job)
 
 
-def _indexes(plan: ReadPlan, shard: Shard, job: ReadJob) -> list[NDArray[np.uint64] | None]:
+def _indexes(plan: ReadPlan, shard: Shard, job: ReadJob) -> list[NDArray[np.int64] | None]:
     """The indexes of all shards of a plan."""
     lookups = plan.lookups
-    answers: list[NDArray[np.uint64] | None] = [None] * len(plan)
+    answers: list[NDArray[np.int64] | None] = [None] * len(plan)
     if lookups is None:
         return answers
 
@@ -66,7 +70,8 @@ def _indexes(plan: ReadPlan, shard: Shard, job: ReadJob) -> list[NDArray[np.uint
         try:
             if lookups.offset[row] < 0 and plan.length[row] != WHOLE:
                 raise CodecError("an inner shard too short for its index", codec="sharding_indexed", direction="decode")
-            answers[row] = job.source.index(key, lookups.range(row), lambda data: decode_index(shard, data))
+            limit = NOWHERE if plan.length[row] == WHOLE else int(plan.length[row])
+            answers[row] = job.source.index(key, lookups.range(row), lambda data: decode_index(shard, data, limit))
         except CodecError as error:
             raise _located(error, key, plan, row) from error.__cause__
 
@@ -86,7 +91,8 @@ def _read_wrapped(plan: ReadPlan, chain: Chain, shard: Shard, job: ReadJob) -> N
             if data is not None:
                 data = chain.decode(data)
                 size = shard.level.index_size
-                index = decode_index(shard, Value(data).get(key, _index_range(shard, size)) or b"")
+                stored = Value(data).get(key, _index_range(shard, size)) or b""
+                index = decode_index(shard, stored, memoryview(data).nbytes)
         except CodecError as error:
             raise _located(error, key, plan, row) from error.__cause__
         value = Value(data or b"")
@@ -118,28 +124,41 @@ def _ordered(out: NDArray[Any], order: tuple[int, ...], batched: bool) -> NDArra
 
 def _read_chunks(plan: ReadPlan, chain: Chain, job: ReadJob) -> None:
     """Fetch, decode and scatter: in the compiled host module where it can, else here; failures are redone here."""
-    extents, which, at = plan.requests.coalesced(GAP, max(EXTENT, chain.elements.nbytes))
-    out = _ordered(job.out, plan.order, plan.batched)
-    work = Work(plan, chain, extents, which, at, out, job)
+    work = Work(plan, chain, _ordered(job.out, plan.order, plan.batched), job)
     task = compiled.reader(work) if job.native else None
     runs = work.runs()
     job.pool.run(task or work.run, runs, len(runs))
 
 
-@dataclass(frozen=True, slots=True)
 class Work:
-    """Rows to read: row i lies at byte `at[i]` of extent `which[i]`, a joined request."""
+    """Rows of chunks to read into `out`.
 
-    plan: ReadPlan
-    chain: Chain
-    extents: Requests
-    which: NDArray[np.int64]
-    at: NDArray[np.int64]
-    out: NDArray[Any]
-    job: ReadJob
+    Neighbours in a value are fetched by one request: row i lies at byte `at[i]` of extent `which[i]`. Both are only
+    made when they are asked for: the compiled module joins the rows of a file by itself.
+    """
+
+    def __init__(self, plan: ReadPlan, chain: Chain, out: NDArray[Any], job: ReadJob) -> None:
+        self.plan, self.chain, self.out, self.job = plan, chain, out, job
+
+    @cached_property
+    def _joined(self) -> tuple[Requests, NDArray[np.int64], NDArray[np.int64]]:
+        return self.plan.requests.coalesced(GAP, max(EXTENT, self.chain.elements.nbytes))
+
+    @property
+    def extents(self) -> Requests:
+        """The joined requests."""
+        return self._joined[0]
+
+    @property
+    def which(self) -> NDArray[np.int64]:
+        return self._joined[1]
+
+    @property
+    def at(self) -> NDArray[np.int64]:
+        return self._joined[2]
 
     def runs(self) -> list[range]:
-        """Rows in runs for the threads; an extent's rows stay together."""
+        """Rows in runs for the threads; rows of one request stay together."""
         n, threads = len(self.plan), self.job.pool.threads
         nbytes = max(1, self.chain.elements.nbytes)
         if threads < 2 or n * nbytes < 2 * RUN:
@@ -156,20 +175,20 @@ class Work:
             if self.which[row] != extent:
                 extent = int(self.which[row])
                 value = self.fetch(extent)
-            self.one(row, value)
+            self.one(row, value, int(self.at[row]))
 
     def fetch(self, extent: int) -> Buffer | None:
         """The bytes of one joined request."""
         return _fetch(self.job.source, self.extents.keys[int(self.extents.key[extent])], self.extents, extent)
 
-    def one(self, row: int, value: Buffer | None) -> None:
-        """Decode one chunk out of its extent's bytes (None: absent) and scatter its tiles."""
+    def one(self, row: int, value: Buffer | None, start: int) -> None:
+        """Decode one chunk out of a value's bytes (None: absent) from `start`, and scatter its tiles."""
         plan = self.plan
         tiles = range(int(plan.starts[row]), int(plan.starts[row + 1]))
         if value is None:
             fill_tiles(self.out, plan.tiles, tiles, self.job.fill)
             return
-        start, length = int(self.at[row]), int(plan.length[row])
+        length = int(plan.length[row])
         data = memoryview(value).cast("B")
         data = data[start:] if length == WHOLE else data[start : start + length]
         try:
@@ -184,9 +203,7 @@ class Work:
     def again(self, row: int) -> None:
         """One row by itself, in Python: for the precise error, or for what the compiled module declined."""
         key = self.plan.keys[int(self.plan.key[row])]
-        value = _fetch(self.job.source, key, self.plan.requests, row)
-        alone = replace(self, at=np.zeros(len(self.plan), np.int64))
-        alone.one(row, value)
+        self.one(row, _fetch(self.job.source, key, self.plan.requests, row), 0)
 
 
 def _fetch(source: Source | Value, key: str, requests: Requests, row: int) -> Buffer | None:

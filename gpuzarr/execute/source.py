@@ -5,8 +5,6 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,16 +28,27 @@ class Source:
         self.store = store
         self.files = store if isinstance(store, FileReader) else None
         self._versions = store if isinstance(store, Versioned) else None
-        self._indexes: OrderedDict[tuple[str, int], tuple[Hashable, NDArray[np.uint64]]] = OrderedDict()
+        self._indexes: OrderedDict[tuple[str, int], tuple[Hashable, NDArray[np.int64]]] = OrderedDict()
         self._nbytes = 0
+        self.paths: dict[str, str] = {}
         self._lock = threading.Lock()
 
     def get(self, key: str, wanted: ByteRange | None = None) -> Buffer | None:
         return self.store.get(key, wanted)
 
+    def path_of(self, folder: str) -> str | None:
+        """Where the values under a folder ("" or ending in "/") are as plain files, if they are."""
+        if self.files is None:
+            return None
+        path = self.paths.get(folder)
+        if path is None:
+            # A value's path is its folder's and its key: take it from one key, which the store checks.
+            path = self.paths[folder] = self.files.file_path(f"{folder}0")[:-1]
+        return path
+
     def index(
-        self, key: str, wanted: ByteRange, parse: Callable[[Buffer], NDArray[np.uint64]]
-    ) -> NDArray[np.uint64] | None:
+        self, key: str, wanted: ByteRange, parse: Callable[[Buffer], NDArray[np.int64]]
+    ) -> NDArray[np.int64] | None:
         """The shard index at a range of a value, or None where there is no value."""
         # The version is taken before the bytes: if the value changes in between, the next look-up sees it.
         version = None if self._versions is None else self._versions.version(key)
@@ -55,7 +64,7 @@ class Source:
             self._keep((key, wanted.offset), version, index)
         return index
 
-    def _keep(self, name: tuple[str, int], version: Hashable, index: NDArray[np.uint64]) -> None:
+    def _keep(self, name: tuple[str, int], version: Hashable, index: NDArray[np.int64]) -> None:
         with self._lock:
             old = self._indexes.pop(name, None)
             self._nbytes += index.nbytes - (0 if old is None else old[1].nbytes)
@@ -68,17 +77,19 @@ class Source:
 class Value:
     """One decoded shard as a source: for shards that codecs after sharding make readable only as a whole."""
 
-    files: Any = None
 
     def __init__(self, data: Buffer) -> None:
         self.data = memoryview(data).cast("B")
+
+    def path_of(self, folder: str) -> str | None:
+        return None
 
     def get(self, key: str, wanted: ByteRange | None = None) -> Buffer | None:
         start, stop = (wanted or ByteRange()).of(len(self.data))
         return self.data[start:stop]
 
     def index(
-        self, key: str, wanted: ByteRange, parse: Callable[[Buffer], NDArray[np.uint64]]
-    ) -> NDArray[np.uint64] | None:
+        self, key: str, wanted: ByteRange, parse: Callable[[Buffer], NDArray[np.int64]]
+    ) -> NDArray[np.int64] | None:
         data = self.get(key, wanted)
         return None if data is None else parse(data)

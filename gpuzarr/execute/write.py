@@ -16,7 +16,7 @@ from gpuzarr.execute import compiled
 from gpuzarr.execute.pool import Pool
 from gpuzarr.memory.host import gather
 from gpuzarr.plan import WritePlan
-from gpuzarr.shard import MISSING, place
+from gpuzarr.shard import OUTSIDE, place
 from gpuzarr.store import Buffer, Store
 
 __all__ = ["WriteJob", "write"]
@@ -114,16 +114,14 @@ def _open(plan: WritePlan, row: int, chain: Chain, shard: Shard, value: Buffer |
     try:
         data = memoryview(chain.decode(value)).cast("B")
         size = shard.level.index_size
-        index = decode_index(shard, data[:size] if shard.level.at_start else data[max(0, len(data) - size) :])
-        limit = np.uint64(len(data))
-        stored = index[:, 0] != MISSING
-        outside = stored & ((index > limit).any(axis=1) | (np.where(stored[:, None], index, 0).sum(axis=1) > limit))
-        if outside.any():
-            raise CodecError("shard index: a chunk lies outside the shard", codec="sharding_indexed")
+        stored = data[:size] if shard.level.at_start else data[max(0, len(data) - size) :]
+        index = decode_index(shard, stored, len(data))
+        if (index[:, 0] == OUTSIDE).any():
+            raise CodecError("the shard index places a chunk outside the shard", codec="sharding_indexed")
     except CodecError as error:
         raise _located(error, plan, row, "decode") from error.__cause__
-    slots = np.flatnonzero(stored)
-    start, nbytes = index[slots].astype(np.int64).T
+    slots = np.flatnonzero(index[:, 0] >= 0)
+    start, nbytes = index[slots].T
     return {s: data[a : a + n] for s, a, n in zip(slots.tolist(), start.tolist(), nbytes.tolist(), strict=True)}
 
 

@@ -126,6 +126,7 @@ class ArrayMetadata:
         Raises MetadataError where the attributes hold what JSON has not.
 
         >>> from gpuzarr.dtypes import as_fill, from_v3
+        >>> from gpuzarr.grid import ChunkKeys
         >>> kind = from_v3("uint8", "")
         >>> codecs = (CodecConfig("bytes"),)
         >>> array = ArrayMetadata(3, (4,), kind, (2,), ChunkKeys("default", "/"), as_fill(None, kind), codecs)

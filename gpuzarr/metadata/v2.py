@@ -45,9 +45,8 @@ def parse_array_v2(zarray: bytes, zattrs: bytes | None, path: str = "") -> Array
     Zarr 2, section "Metadata"; `dimension_separator` is of its revision 2.1. Raises MetadataError where a
     document is malformed, UnsupportedError where it is not but can't be read.
 
-    >>> text = b'{"zarr_format": 2, "shape": [4], "chunks": [2], "dtype": "<i2", "compressor": {"id": "zlib"},
-    '
-    >>> text += b'"fill_value": 7, "order": "C", "filters": null}'
+    >>> text = b'{"zarr_format": 2, "shape": [4], "chunks": [2], "dtype": "<i2", "order": "C", '
+    >>> text += b'"fill_value": 7, "filters": null, "compressor": {"id": "zlib"}}'
     >>> array = parse_array_v2(text, None)
     >>> array.fill_value, [codec.name for codec in array.codecs]
     (np.int16(7), ['bytes', 'numcodecs.zlib'])
