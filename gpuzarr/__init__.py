@@ -13,7 +13,7 @@ from gpuzarr.api import (
     load,
     ones,
     ones_like,
-    open,  # noqa: A004  # the name every array library has
+    open,  # the name every array library has
     open_array,
     open_group,
     save,

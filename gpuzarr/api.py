@@ -68,7 +68,7 @@ def _options(
     )
 
 
-def open(  # noqa: A001  # the name every array library has
+def open(  # the name every array library has
     store: StoreLike = None, *, mode: str | None = None, path: str | None = None, zarr_format: int | None = None, **how: Any
 ) -> Array | Group:
     """Open the array or group there.

@@ -25,7 +25,9 @@ class Attributes(MutableMapping[str, Any]):
         self.put({**self._values, name: value})
 
     def __delitem__(self, name: str) -> None:
-        self.put({k: v for k, v in self._values.items() if k != name} if name in self._values else {}[name])
+        rest = dict(self._values)
+        del rest[name]
+        self.put(rest)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._values)
@@ -46,6 +48,6 @@ class Attributes(MutableMapping[str, Any]):
 
     def put(self, values: Mapping[str, Any]) -> None:
         """Replace all attributes."""
-        values = copy.deepcopy(dict(values))
-        self._save(values)
-        self._values = values
+        kept = copy.deepcopy(dict(values))
+        self._save(kept)
+        self._values = kept

@@ -39,17 +39,17 @@ class Boxes:
 
     @property
     def ndim(self) -> int:
-        return self.source.shape[1]
+        return int(self.source.shape[1])
 
     def take(self, rows: Any) -> Boxes:
         return Boxes(self.source[rows], self.target[rows], self.count[rows], self.step[rows])
 
-    def permuted(self, order: tuple[int, ...]) -> Boxes:
-        return Boxes(*(permute_columns(c, order) for c in (self.source, self.target, self.count, self.step)))
-
     def sizes(self) -> Column:
         """Elements of each tile."""
-        return self.count.prod(axis=1)
+        return np.asarray(self.count.prod(axis=1), np.int64)
+
+    def permuted(self, order: tuple[int, ...]) -> Boxes:
+        return Boxes(*(permute_columns(c, order) for c in (self.source, self.target, self.count, self.step)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +70,14 @@ class Tables:
 
     @property
     def ndim(self) -> int:
-        return self.first.shape[1]
+        return int(self.first.shape[1])
 
     def take(self, rows: Any) -> Tables:
         return replace(self, first=self.first[rows], count=self.count[rows])
+
+    def sizes(self) -> Column:
+        """Elements of each tile."""
+        return np.asarray(self.count.prod(axis=1), np.int64)
 
     def permuted(self, order: tuple[int, ...]) -> Tables:
         return Tables(
@@ -82,9 +86,6 @@ class Tables:
             tuple(self.positions[k] for k in order),
             tuple(self.targets[k] for k in order),
         )
-
-    def sizes(self) -> Column:
-        return self.count.prod(axis=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,16 +105,17 @@ class Points:
 
     @property
     def ndim(self) -> int:
-        return self.positions.shape[1]
+        return int(self.positions.shape[1])
 
     def take(self, rows: Any) -> Points:
         return replace(self, first=self.first[rows], count=self.count[rows])
 
+    def sizes(self) -> Column:
+        """Elements of each tile."""
+        return self.count
+
     def permuted(self, order: tuple[int, ...]) -> Points:
         return replace(self, positions=permute_columns(self.positions, order))
-
-    def sizes(self) -> Column:
-        return self.count
 
 
 Tiles = Boxes | Tables | Points

@@ -208,7 +208,8 @@ def _keys(encoding: Any, zarr_format: int) -> ChunkKeys:
         encoding = encoding.to_dict()
     found = {"name": name, **encoding.get("configuration", {}), **encoding}
     separator = found.get("separator", "/" if found["name"] == "default" else ".")
-    if found["name"] not in ("default", "v2") or separator not in ("/", ".") or (zarr_format == 2 != found["name"] == "v2"):
+    known = ("v2",) if zarr_format == 2 else ("default", "v2")
+    if found["name"] not in known or separator not in ("/", "."):
         raise MetadataError(f"not a chunk key encoding: {encoding!r}", field="chunk_key_encoding")
     return ChunkKeys(found["name"], separator)
 

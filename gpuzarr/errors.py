@@ -39,7 +39,7 @@ class GpuzarrError(Exception):
     def __init__(self, reason: str, **where: Any) -> None:
         unknown = set(where) - set(self.fields)
         if unknown:
-            raise TypeError(f"{type(self).__name__} has no field {sorted(unknown)[0]!r}")
+            raise TypeError(f"{type(self).__name__} has no field {min(unknown)!r}")
         super().__init__(reason)
         self.reason = reason
         for name in self.fields:

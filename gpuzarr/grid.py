@@ -66,7 +66,7 @@ class ChunkKeys:
         if not key.startswith(self.prefix):
             return None
         parts = key[len(self.prefix) :].split(self.separator)
-        if len(parts) != ndim or not all(p.isascii() and p.isdigit() for p in parts):
+        if len(parts) != ndim or not all(p.isascii() and p.isdigit() and len(p) < 20 for p in parts):
             return None
         coords = tuple(map(int, parts))
         return coords if self.key(coords) == key else None
@@ -127,27 +127,25 @@ def _(tiles: Boxes, edges: tuple[int, ...]) -> tuple[Column, Column, Tiles]:
 
 def _cut_one_box(tiles: Boxes, edges: tuple[int, ...]) -> tuple[Column, Column, Boxes]:
     """The same for a single box: every axis is cut by itself, and the pieces are their outer product."""
-    box = zip(*(c[0].tolist() for c in (tiles.source, tiles.count, tiles.step, tiles.target)), strict=True)
-    axes: list[list[tuple[int, ...]]] = [_cut_axis(*axis, edge) for axis, edge in zip(box, edges, strict=True)]
-    grid = tuple(len(axis) for axis in axes)
-    total = math.prod(grid)
-    if total <= SMALL:
-        table = np.array(list(product(*axes)), np.int64).reshape(total, len(edges), 5)
+    columns = (tiles.source, tiles.count, tiles.step, tiles.target)
+    box = list(zip(*(c[0].tolist() for c in columns), edges, strict=True))
+    if math.prod((s + step * (n - 1)) // e - s // e + 1 for s, n, step, _, e in box) <= SMALL:
+        rows = list(product(*(_cut_axis(*axis) for axis in box)))
+        table = np.array(rows, np.int64).reshape(len(rows), len(edges), 5)
         coords, source, target, count, step = np.ascontiguousarray(table.transpose(2, 0, 1))
     else:
-        columns = np.empty((5, *grid, len(edges)), np.int64)
+        axes = [_cut_long_axis(*axis) for axis in box]
+        grid = tuple(axis.shape[1] for axis in axes)
+        whole = np.empty((5, *grid, len(edges)), np.int64)
         for k, axis in enumerate(axes):
-            along = [1] * len(grid)
-            along[k] = grid[k]
-            for column, values in zip(columns, np.array(axis, np.int64).T, strict=True):
-                column[..., k] = values.reshape(along)
-        coords, source, target, count, step = columns.reshape(5, total, len(edges))
-    return np.zeros(total, np.int64), coords, Boxes(source, target, count, step)
+            whole[..., k] = axis.reshape(5, *(n if j == k else 1 for j, n in enumerate(grid)))
+        coords, source, target, count, step = whole.reshape(5, -1, len(edges))
+    return np.zeros(len(coords), np.int64), coords, Boxes(source, target, count, step)
 
 
 def _cut_axis(source: int, count: int, step: int, target: int, edge: int) -> list[tuple[int, ...]]:
     """The chunks an axis of a box touches: chunk, first element in it, where that lands, how many, and the step."""
-    pieces = []
+    pieces: list[tuple[int, ...]] = []
     done = 0
     while done < count:
         at = source + step * done
@@ -156,6 +154,17 @@ def _cut_axis(source: int, count: int, step: int, target: int, edge: int) -> lis
         pieces.append((chunk, at - chunk * edge, target + done, stop - done, step))
         done = stop
     return pieces
+
+
+def _cut_long_axis(source: int, count: int, step: int, target: int, edge: int) -> Column:
+    """The same as int64[5, n], one column a chunk."""
+    chunk = np.arange(source // edge, (source + step * (count - 1)) // edge + 1)
+    if step > edge:  # it steps over whole chunks
+        chunk = (source + step * np.arange(count)) // edge
+    first = np.maximum(0, -((source - chunk * edge) // step))
+    stop = np.minimum(count, -((source - (chunk + 1) * edge) // step))
+    at = source + step * first - chunk * edge
+    return np.stack((chunk, at, target + first, stop - first, np.full(len(chunk), step)))
 
 
 @cut.register

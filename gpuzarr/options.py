@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gpuzarr.execute import Executor, default_executor
@@ -21,7 +21,7 @@ class Options:
     """
 
     meta_array: Any = None
-    memory: Memory = NumpyMemory()
+    memory: Memory = field(default_factory=NumpyMemory)
     executor: Executor | None = None
     strict: bool = False
     write_empty_chunks: bool = False

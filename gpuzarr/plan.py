@@ -58,13 +58,17 @@ class ReadPlan:
     def lookups(self) -> Requests | None:
         """The shard indexes still to be read, one a row; None when every row is a chunk.
 
-        Where codecs stand after sharding the request is for the whole shard.
+        Where codecs stand after sharding the request is for the whole shard. Raises CodecError for an inner shard
+        that has no room for an index.
         """
         if not self.levels:
             return None
         level = self.levels[0]
         if level.whole:
             return self.requests
+        short = np.flatnonzero((self.length != WHOLE) & (self.length < level.index_size))
+        if len(short):
+            raise self._wrong(int(short[0]), "an inner shard is too short for its index")
         size = np.full(len(self), level.index_size, np.int64)
         if level.at_start:
             return Requests(self.keys, self.key, self.offset, size)
@@ -96,11 +100,11 @@ class ReadPlan:
         tiles = self.tiles.permuted(level.order) if level.turned else self.tiles
         parent, coords, pieces = cut(tiles, (1,) * extra + level.chunk)
         coords = coords[:, extra:] if extra else coords
-        row = np.repeat(np.arange(len(self)), np.diff(self.starts))[parent] if len(self) > 1 else parent
         slot = coords @ level.weights if len(level.grid) else np.zeros(len(coords), np.int64)
         if len(self) == len(self.tiles):
-            starts = np.arange(len(pieces) + 1)
+            row, starts = parent, np.arange(len(pieces) + 1)
         else:  # several tiles of a shard may share an inner chunk
+            row = np.repeat(np.arange(len(self)), np.diff(self.starts))[parent]
             first, starts, pieces = _group(row * level.slots + slot, pieces)
             row, slot, coords = row[first], slot[first], coords[first]
         entry = _entries(indexes, row, slot)
@@ -124,7 +128,7 @@ class ReadPlan:
         """The rows that are stored, in the order of their bytes; the others' tiles become absent ones."""
         lowest = int(offset.min()) if len(offset) else 0
         if lowest == OUTSIDE:
-            raise self._outside(int(np.argmin(offset)))
+            raise self._wrong(int(np.argmin(offset)), "the shard index places the chunk outside the shard")
         rows = np.arange(len(self)) if lowest >= 0 else np.flatnonzero(offset >= 0)
         absent = self.absent
         if lowest < 0:
@@ -135,9 +139,9 @@ class ReadPlan:
             return self
         return replace(self.take(rows), absent=absent)
 
-    def _outside(self, row: int) -> CodecError:
+    def _wrong(self, row: int, reason: str) -> CodecError:
         return CodecError(
-            f"the shard index places the chunk outside the shard: {int(self.length[row])} bytes",
+            f"{reason}: {int(self.length[row])} bytes",
             codec="sharding_indexed",
             key=self.keys[int(self.key[row])],
             chunk=tuple(self.chunk[row].tolist()),
@@ -186,7 +190,8 @@ def plan_read(
 class WritePlan:
     """n chunks to write, one tile each: element positions in the chunk, and in the values.
 
-    Row i is, or lies in the shard, `keys[key[i]]`; `chunk[i]` are its coordinates in its level's grid. `extent[i]` is how much of chunk i lies within the array along each axis; `whole[i]` tells that the tile
+    Row i is, or lies in the shard, `keys[key[i]]`; `chunk[i]` are its coordinates in its level's grid. `extent[i]`
+    is how much of chunk i lies within the array along each axis; `whole[i]` tells that the tile
     covers all of that, so that nothing of the old chunk is needed. For inner chunks `parent[i]` is the shard's
     row one level up and `slot[i]` the place in it.
     """
@@ -246,9 +251,8 @@ def _covers(tiles: Tiles, extent: Column) -> NDArray[np.bool_]:
     """Whether each tile is the whole of its chunk's part within the array."""
     if not isinstance(tiles, Boxes):
         return np.zeros(len(tiles), bool)
-    covers: NDArray[np.bool_] = ((tiles.source == 0) & (tiles.count == extent) & ((tiles.step == 1) | (extent == 1))).all(
-        axis=1
-    )
+    dense = (tiles.step == 1) | (extent == 1)
+    covers: NDArray[np.bool_] = ((tiles.source == 0) & (tiles.count == extent) & dense).all(axis=1)
     return covers
 
 

@@ -54,14 +54,14 @@ def select(selection: Any, shape: Shape) -> Selection:
     >>> select((slice(2, 8), -1), (10, 5)).shape
     (6,)
     """
-    items = selection if isinstance(selection, tuple) else (selection,)
+    items = _items(selection, shape)
     arrays = [i for i in items if _is_array(i)]
     if not arrays:
         return _basic(items, shape)
     if len(items) == 1 and _is_mask(items[0], shape):
         return coordinates(items[0], shape)
     whole = len(items) == len(shape) and not any(isinstance(i, slice) or i is Ellipsis for i in items)
-    if whole and not any(np.asarray(i).dtype == bool for i in arrays):
+    if whole and not any(i.dtype == bool for i in arrays):
         return coordinates(items, shape)
     if len(arrays) == 1:
         return orthogonal(items, shape)
@@ -72,7 +72,8 @@ def select(selection: Any, shape: Shape) -> Selection:
 
 def _basic(items: tuple[Any, ...], shape: Shape) -> Selection:
     items = _complete(items, shape)
-    source, count, step, wanted, index = [], [], [], [], []
+    source, count, step, wanted = [], [], [], []
+    index: list[slice | None] = []
     for item, n in zip(items, shape, strict=True):
         if isinstance(item, slice):
             start, length, stride = _slice(item, n, items, shape)
@@ -97,7 +98,7 @@ def orthogonal(selection: Any, shape: Shape) -> Selection:
     >>> orthogonal(([0, 2, 2], slice(None, None, -1)), (4, 3)).shape
     (3, 3)
     """
-    items = selection if isinstance(selection, tuple) else (selection,)
+    items = _items(selection, shape)
     if len(items) == 1 and len(shape) > 1 and _is_mask(items[0], shape):
         return coordinates(items[0], shape)
     items = _complete(items, shape)
@@ -126,9 +127,9 @@ def coordinates(selection: Any, shape: Shape) -> Selection:
     >>> coordinates(([0, 1], [2, 2]), (4, 3)).shape
     (2,)
     """
-    items = selection if isinstance(selection, tuple) else (selection,)
+    items = _items(selection, shape)
     if len(items) == 1 and _is_mask(items[0], shape):
-        items = tuple(np.nonzero(np.asarray(items[0])))
+        items = np.nonzero(items[0])
     if len(items) != len(shape):
         raise SelectionError(
             f"vindex takes one array of integers for each of {len(shape)} axes, or a mask of the array's shape",
@@ -154,12 +155,12 @@ def blocks(selection: Any, shape: Shape, chunks: Shape) -> Selection:
     (4, 6)
     """
     grid = tuple(-(-n // c) for n, c in zip(shape, chunks, strict=True))
-    items = _complete(selection if isinstance(selection, tuple) else (selection,), grid)
+    items = _complete(_items(selection, shape), grid)
     elements = []
     for item, n, edge in zip(items, grid, chunks, strict=True):
         if isinstance(item, slice):
-            start, length, step = _slice(item, n, items, grid)
-            if step != 1:
+            start, length, _ = _slice(item, n, items, grid)
+            if item.step not in (None, 1):
                 raise SelectionError("blocks takes slices of step 1", selection=selection, shape=grid)
         else:
             start, length = _integer(item, n, items, grid), 1
@@ -174,13 +175,14 @@ def boxes(selections: Sequence[Any], shape: Shape) -> tuple[Selection, Boxes]:
     """
     if not len(selections):
         raise SelectionError("read_many takes at least one selection", selection=selections, shape=shape)
-    chosen = [_basic(s if isinstance(s, tuple) else (s,), shape) for s in selections]
+    chosen = [_basic(_items(s, shape), shape) for s in selections]
     first = chosen[0]
-    for one in chosen:
+    for one, wanted in zip(chosen, selections, strict=True):
         if one.shape != first.shape or one.index != first.index:
-            raise SelectionError(
-                f"selections of one batch have one result shape: {first.shape} and {one.shape}", shape=shape
-            )
+            same = f"have one result shape: {first.shape} and {one.shape}"
+            if one.shape == first.shape:
+                same = "select the same axes in the same direction"
+            raise SelectionError(f"selections of one batch {same}", selection=wanted, shape=shape)
     if not len(first.tiles):
         return first, Boxes(*(np.zeros((0, len(shape) + 1), np.int64) for _ in range(4)))
     tiles = [s.tiles for s in chosen if isinstance(s.tiles, Boxes)]
@@ -195,25 +197,38 @@ def boxes(selections: Sequence[Any], shape: Shape) -> tuple[Selection, Boxes]:
 
 def split_fields(selection: Any) -> tuple[list[str] | str | None, Any]:
     """Field names taken out of a selection, as in `a["x"]`, `a["x", 0:3]` or `a[["x", "y"]]`."""
-    if isinstance(selection, str) or _are_names(selection):
-        return selection, ()
-    if not isinstance(selection, tuple):
+    items = selection if isinstance(selection, tuple) else (selection,)
+    named = [i for i in items if isinstance(i, str) or _are_names(i)]
+    if not named:
         return None, selection
-    names = [i for i in selection if isinstance(i, str)] or next((i for i in selection if _are_names(i)), None)
-    if not names:
-        return None, selection
-    rest = tuple(i for i in selection if not isinstance(i, str) and not _are_names(i))
-    return (names[0] if len(names) == 1 and any(isinstance(i, str) for i in selection) else names), rest
+    rest = tuple(i for i in items if not isinstance(i, str) and not _are_names(i))
+    if len(named) == 1:
+        return named[0], rest
+    return [name for i in named for name in ([i] if isinstance(i, str) else i)], rest
 
 
 def _are_names(item: Any) -> bool:
     return isinstance(item, list) and len(item) > 0 and all(isinstance(i, str) for i in item)
 
 
-def _complete(items: tuple[Any, ...], shape: Shape) -> tuple[Any, ...]:
-    """The selection with one item for every axis: Ellipsis expanded, missing axes whole."""
+def _items(selection: Any, shape: Shape) -> tuple[Any, ...]:
+    """A selection as a tuple, in which everything array-like is a NumPy array."""
+    items = selection if isinstance(selection, tuple) else (selection,)
     if any(i is None for i in items):
         raise SelectionError("newaxis is not supported: index the result instead", selection=items, shape=shape)
+    return tuple(_array(i, selection, shape) if _is_array(i) else i for i in items)
+
+
+def _array(item: Any, selection: Any, shape: Shape) -> NDArray[Any]:
+    try:
+        values = np.asarray(item)
+    except ValueError as error:
+        raise SelectionError(f"not an array of integers: {item!r:.100}", selection=selection, shape=shape) from error
+    return values if values.size or values.dtype == bool else values.astype(np.int64)
+
+
+def _complete(items: tuple[Any, ...], shape: Shape) -> tuple[Any, ...]:
+    """The selection with one item for every axis: Ellipsis expanded, missing axes whole."""
     dots = sum(i is Ellipsis for i in items)
     missing = len(shape) - (len(items) - dots)
     if dots > 1 or missing < 0:
@@ -232,7 +247,9 @@ def _slice(item: slice, n: int, selection: Any, shape: Shape) -> tuple[int, int,
     except (TypeError, ValueError) as error:
         raise SelectionError(f"not a slice of integers: {item} ({error})", selection=selection, shape=shape) from error
     length = len(range(start, stop, step))
-    return (start, length, step) if length else (0, 0, 1)
+    if length < 2:  # the step may be larger than any integer of a plan, and has nothing to say
+        return (start if length else 0), length, 1
+    return start, length, step
 
 
 def _integer(item: Any, n: int, selection: Any, shape: Shape) -> int:
@@ -256,21 +273,20 @@ def _positions(item: Any, n: int, selection: Any, shape: Shape) -> NDArray[np.in
         return start + step * np.arange(length, dtype=np.int64)
     if not _is_array(item):
         return np.array([_integer(item, n, selection, shape)], np.int64)
-    values = np.asarray(item)
-    if values.ndim != 1:
-        raise SelectionError(f"oindex takes arrays of 1 dimension, not {values.ndim}", selection=selection, shape=shape)
-    if values.dtype == bool:
-        if len(values) != n:
-            raise SelectionError(f"a mask of {len(values)} for an axis of {n}", selection=selection, shape=shape)
-        return np.flatnonzero(values)
-    return _indices(values, n, selection, shape)
+    reason = None
+    if item.dtype == bool and item.shape != (n,):
+        size = len(item) if item.ndim == 1 else item.shape
+        reason = f"a mask of {size} for an axis of {n}"
+    elif item.ndim != 1:
+        reason = f"only arrays of 1 dimension select along an axis, not of {item.ndim} (vindex takes them)"
+    if reason is not None:
+        raise SelectionError(reason, selection=selection, shape=shape)
+    return np.flatnonzero(item) if item.dtype == bool else _indices(item, n, selection, shape)
 
 
 def _indices(item: Any, n: int, selection: Any, shape: Shape) -> NDArray[np.int64]:
     """An array of integers, wrapped and checked against an axis of n elements."""
     values = np.asarray(item)
-    if values.size == 0:
-        values = values.astype(np.int64)
     if values.dtype.kind not in "iu":
         raise SelectionError(f"not integers: {values.dtype} indices", selection=selection, shape=shape)
     if values.size and (int(values.min()) < -n or int(values.max()) >= n):
@@ -280,13 +296,10 @@ def _indices(item: Any, n: int, selection: Any, shape: Shape) -> NDArray[np.int6
 
 
 def _is_array(item: Any) -> bool:
-    if isinstance(item, np.ndarray):
-        return item.ndim > 0 or item.dtype == bool
-    return isinstance(item, list) or (hasattr(item, "__array__") and not isinstance(item, np.generic) and item.ndim > 0)
+    if isinstance(item, (slice, int)):
+        return False
+    return isinstance(item, list) or (hasattr(item, "__array__") and getattr(item, "ndim", 0) > 0)
 
 
 def _is_mask(item: Any, shape: Shape) -> bool:
-    if not _is_array(item):
-        return False
-    values = np.asarray(item)
-    return values.dtype == bool and values.shape == shape
+    return isinstance(item, np.ndarray) and item.dtype == bool and item.ndim > 0 and item.shape == shape

@@ -1,4 +1,4 @@
-"""A shard's index: bytes to rows, and rows to bytes (Zarr 3 `sharding_indexed`, section "Binary shard format"; pure)."""
+"""A shard's index: bytes to rows, and rows to bytes (Zarr 3 `sharding_indexed`, "Binary shard format"; pure)."""
 
 from __future__ import annotations
 

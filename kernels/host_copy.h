@@ -153,23 +153,41 @@ using Row = void (*)(char* dst, const char* src, int64_t nbytes);
 
 using Plane = void (*)(char* dst, const char* src, Axis outer, Axis inner);
 
-template <void (*copy)(char*, const char*, int64_t), int Unit>
+template <Row copy, int Unit>
 void plane_of_rows(char* dst, const char* src, Axis outer, Axis inner) {
     for (int64_t i = 0; i < outer.n; i++) copy(dst + i * outer.dst, src + i * outer.src, inner.n * Unit);
 }
 
 template <class T, bool Swap>
+void copy_units(char* dst, const char* src, Axis outer, Axis inner) {
+    for (int64_t i = 0; i < outer.n; i++)
+        for (int64_t j = 0; j < inner.n; j++)
+            move<T, Swap>(dst + i * outer.dst + j * inner.dst, src + i * outer.src + j * inner.src);
+}
+
+// A tile whose source runs along the outer axis and whose result along the inner one, turned in a small copy: rows of
+// either side tend to be a power of two apart, where they push each other out of the cache.
+constexpr int64_t kTile = 32;
+
+template <class T, bool Swap, Row put>
+void transpose_tile(char* dst, const char* src, Axis outer, Axis inner) {
+    T from[kTile][kTile], to[kTile][kTile];
+    for (int64_t j = 0; j < inner.n; j++) memcpy(from[j], src + j * inner.src, outer.n * sizeof(T));
+    for (int64_t i = 0; i < outer.n; i++)
+        for (int64_t j = 0; j < inner.n; j++) to[i][j] = Swap ? reversed(from[j][i]) : from[j][i];
+    for (int64_t i = 0; i < outer.n; i++) put(dst + i * outer.dst, reinterpret_cast<char*>(to[i]), inner.n * sizeof(T));
+}
+
+template <class T, bool Swap, Row put>
 void plane_of_units(char* dst, const char* src, Axis outer, Axis inner) {
-    constexpr int64_t kTile = 32;
-    const bool transposed = outer.src * outer.src < inner.src * inner.src && outer.n > 1;
-    const int64_t tall = transposed ? kTile : outer.n, wide = transposed ? kTile : inner.n;
-    for (int64_t top = 0; top < outer.n; top += tall)
-        for (int64_t left = 0; left < inner.n; left += wide) {
-            const int64_t bottom = top + tall < outer.n ? top + tall : outer.n;
-            const int64_t right = left + wide < inner.n ? left + wide : inner.n;
-            for (int64_t i = top; i < bottom; i++)
-                for (int64_t j = left; j < right; j++)
-                    move<T, Swap>(dst + i * outer.dst + j * inner.dst, src + i * outer.src + j * inner.src);
+    constexpr int64_t kUnit = sizeof(T);
+    if (outer.src != kUnit || inner.dst != kUnit || outer.n < 4) return copy_units<T, Swap>(dst, src, outer, inner);
+    for (int64_t i = 0; i < outer.n; i += kTile)
+        for (int64_t j = 0; j < inner.n; j += kTile) {
+            const Axis tall = {outer.n - i < kTile ? outer.n - i : kTile, outer.dst, outer.src};
+            const Axis wide = {inner.n - j < kTile ? inner.n - j : kTile, inner.dst, inner.src};
+            const int64_t to = i * outer.dst + j * inner.dst, from = i * outer.src + j * inner.src;
+            transpose_tile<T, Swap, put>(dst + to, src + from, tall, wide);
         }
 }
 
@@ -215,7 +233,7 @@ class Copier {
         const Plane plane = rows ? plane_of_rows_ : plane_of_units_;
         if (box.rank == 1) return plane(dst, src, kOnce, inner);
         if (rows) return walk(box.axis, box.rank - 2, dst, src, plane, box.axis[box.rank - 2], inner);
-        copy_units(box, dst, src);
+        copy_across(box, dst, src);
     }
 
     // Element i from src + from[i] to dst + to[i].
@@ -236,15 +254,19 @@ class Copier {
 
     template <class T>
     void choose(bool swap, bool streaming) {
-        if (swap) return choose<T, true, swap_row<T>>();
-        return streaming ? choose<T, false, stream_row>() : choose<T, false, copy_row>();
+        streaming ? choose<T, stream_row>(swap) : choose<T, copy_row>(swap);
     }
 
-    template <class T, bool Swap, void (*row)(char*, const char*, int64_t)>
+    template <class T, Row put>
+    void choose(bool swap) {
+        swap ? choose<T, true, put, swap_row<T>>() : choose<T, false, put, put>();
+    }
+
+    template <class T, bool Swap, Row put, Row row>
     void choose() {
         row_ = row;
         plane_of_rows_ = plane_of_rows<row, sizeof(T)>;
-        plane_of_units_ = plane_of_units<T, Swap>;
+        plane_of_units_ = plane_of_units<T, Swap, put>;
         listed_ = copy_listed<T, Swap>;
     }
 
@@ -254,9 +276,8 @@ class Copier {
             walk(axis + 1, rank - 1, dst + i * axis->dst, src + i * axis->src, plane, outer, inner);
     }
 
-    // The plane is the axis along which the result runs and the one along which the chunk does: where these differ, it is
-    // copied tile by tile.
-    void copy_units(const Box& box, char* dst, const char* src) const {
+    // The plane is spanned by the axis along which the result runs and the one along which the chunk does.
+    void copy_across(const Box& box, char* dst, const char* src) const {
         Axis rest[kMaxAxes];
         int fastest = box.rank - 2;
         for (int d = 0; d < box.rank - 1; d++)

@@ -34,7 +34,8 @@ class Files {
         const char* path = path_of(key);
         if (path == nullptr) return GZ_DECLINED;
         key_ = key;
-        do file_ = open(path, O_RDONLY | O_CLOEXEC);
+        // Non-blocking, so that a pipe which somebody left in the folder is an error and not a wait without end.
+        do file_ = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
         while (file_ < 0 && errno == EINTR);
         return state_ = file_ >= 0 ? GZ_OK : errno == ENOENT || errno == ENOTDIR ? GZ_ABSENT : io_error();
     }
@@ -59,6 +60,20 @@ class Files {
             if (step < kLargestStep && *got < n) break;
         }
         return GZ_OK;
+    }
+
+    // The whole file, which has to be `n` bytes: its end is found by asking for one byte more.
+    int read_whole(char* to, int64_t n) const {
+        char beyond;
+        for (int64_t got = 0;;) {
+            iovec parts[] = {{to + got, static_cast<size_t>(n - got)}, {&beyond, 1}};
+            const ssize_t step = preadv(file_, parts, 2, got);
+            if (step < 0 && errno == EINTR) continue;
+            if (step < 0) return io_error();
+            got += step;
+            if (got > n) return GZ_SIZE;
+            if (step < kLargestStep) return got == n ? GZ_OK : GZ_SIZE;
+        }
     }
 
   private:
@@ -120,20 +135,13 @@ class Source {
 
     // Reads exactly `n` bytes, the whole of `row`, to `to`; more or fewer are GZ_SIZE.
     int fetch_into(int64_t row, char* to, int64_t n) {
-        int64_t begin, length;
+        int64_t begin, length, got = 0;
         int status = locate(row, &begin, &length);
         if (status != GZ_OK) return status;
-        int64_t got = 0;
-        if (length >= 0) {
-            if (length != n) return GZ_SIZE;
-            status = files_.read_at(to, n, begin, &got);
-            return status != GZ_OK ? status : got < n ? GZ_SHORT : GZ_OK;
-        }
-        status = files_.size(&length);
-        if (status != GZ_OK) return status;
-        if (length != begin + n) return GZ_SIZE;
+        if (length < 0) return begin == 0 ? files_.read_whole(to, n) : GZ_DECLINED;
+        if (length != n) return GZ_SIZE;
         status = files_.read_at(to, n, begin, &got);
-        return status != GZ_OK ? status : got < n ? GZ_SIZE : GZ_OK;
+        return status != GZ_OK ? status : got < n ? GZ_SHORT : GZ_OK;
     }
 
     // Part of `row`, to be called after locate() was fine.

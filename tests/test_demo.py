@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import importlib.metadata
 import io
+import json
 import math
 import struct
 import subprocess
@@ -12,7 +13,7 @@ import sys
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -20,15 +21,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from gpuzarr.cli import main, png, shapes, volumes
+import gpuzarr
+from gpuzarr.cli import demo, main, png, shapes, volumes
 from gpuzarr.cli.nifti import HEADER_BYTES, parse_header, read_nifti
 from gpuzarr.cli.text import UsageError
 from gpuzarr.errors import GpuzarrError, MetadataError, StoreError, UnsupportedError
 
+Order = Literal["<", ">"]
 CODES = {"u1": 2, "i2": 4, "f4": 16, "c8": 32, "f8": 64, "u2": 512, "i8": 1024}
 
 
-def nifti(values: NDArray[Any], order: str = "<", offset: int = 352, **fields: tuple[int, str, Any]) -> bytes:
+def nifti(values: NDArray[Any], order: Order = "<", offset: int = 352, **fields: tuple[int, str, Any]) -> bytes:
     """A NIfTI-1 file made by the book; `fields` patch the header: (byte offset, struct format, value)."""
     header = bytearray(HEADER_BYTES)
     dims = (values.ndim, *values.shape) + (1,) * (7 - values.ndim)
@@ -55,13 +58,14 @@ def some(shape: tuple[int, ...], dtype: str = "i2") -> NDArray[Any]:
 @pytest.mark.parametrize("dtype", sorted(CODES))
 @pytest.mark.parametrize("order", "<>")
 @pytest.mark.parametrize("packed", [False, True])
-def test_nifti_values_are_those_stored(tmp_path: Path, dtype: str, order: str, packed: bool) -> None:
+def test_nifti_values_are_those_stored(tmp_path: Path, dtype: str, order: Order, packed: bool) -> None:
     values = some((5, 4, 3), dtype)
     raw = nifti(values, order, offset=400)
     path = tmp_path / ("v.nii.gz" if packed else "v.nii")
     path.write_bytes(gzip.compress(raw) if packed else raw)
     header, read = read_nifti(str(path))
-    assert read.dtype == np.dtype(dtype) and read.dtype.isnative
+    assert read.dtype == np.dtype(dtype)
+    assert read.dtype.isnative
     assert header.spacing == (0.5, 0.5, 0.5)
     np.testing.assert_array_equal(read, values)
 
@@ -132,7 +136,8 @@ def test_any_byte_of_a_nifti_header_may_be_wrong(at: int, value: int) -> None:
         header = parse_header(bytes(raw[:HEADER_BYTES]))
     except GpuzarrError:
         return
-    assert min(header.shape) >= 1 and header.offset >= 352
+    assert min(header.shape) >= 1
+    assert header.offset >= 352
 
 
 # --- other files ------------------------------------------------------------------------------------------
@@ -198,7 +203,7 @@ def test_volumes_without_elements_are_refused(tmp_path: Path) -> None:
 
 def test_tiff_without_tifffile_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(UnsupportedError, match="pip install tifffile"):
+    with pytest.raises(UnsupportedError, match="pip install gpuzarr"):
         volumes.load(str(tmp_path / "v.tif"))
 
 
@@ -225,7 +230,8 @@ def test_the_sample_is_read_as_nibabel_reads_it() -> None:
     path, title = volumes.sample()
     volume = volumes.load(path, title)
     np.testing.assert_array_equal(volume.values, nibabel.load(path).dataobj.get_unscaled())
-    assert volume.values.shape == (128, 96, 24, 2) and volume.names == ("x", "y", "z", "t")
+    assert volume.values.shape == (128, 96, 24, 2)
+    assert volume.names == ("x", "y", "z", "t")
 
 
 def test_without_the_sample_the_demo_says_what_to_install(
@@ -239,7 +245,8 @@ def test_without_the_sample_the_demo_says_what_to_install(
         volumes.sample()
     assert main(["demo"]) == 2
     printed = capsys.readouterr()
-    assert "pip install gpuzarr[imaging]" in printed.err and printed.err.count("\n") == 1
+    assert "pip install gpuzarr[imaging]" in printed.err
+    assert printed.err.count("\n") == 1
     assert printed.out == ""
 
 
@@ -306,7 +313,8 @@ def test_a_png_holds_the_pixels_it_was_given(height: int, width: int) -> None:
 @pytest.mark.parametrize("dtype", ["bool", "i1", "u8", "f2", "f4", "f8", "c16"])
 def test_contrast_runs_from_black_to_white_for_every_kind_of_number(dtype: str) -> None:
     shades = png.grey(np.linspace(0, 100, 400).astype(dtype).reshape(20, 20))
-    assert shades.min() == 0 and shades.max() == 255
+    assert shades.min() == 0
+    assert shades.max() == 255
     assert (np.diff(shades.reshape(-1).astype(int)) >= 0).all()
 
 
@@ -334,7 +342,8 @@ def test_an_upright_picture_has_y_pointing_up() -> None:
     values[2, 0] = 1  # x at its right end, y at its lower end
     pixels = decoded(png.picture(values, upright=True))
     assert pixels.shape[0] < pixels.shape[1]
-    assert pixels[-1, -1] == 255 and pixels[0, 0] == 0
+    assert pixels[-1, -1] == 255
+    assert pixels[0, 0] == 0
 
 
 def test_pictures_are_enlarged_by_whole_factors_and_thinned_when_huge() -> None:
@@ -346,3 +355,129 @@ def test_the_slice_drawn_is_that_of_x_and_y_else_of_the_longest_axes() -> None:
     whole = slice(None)
     assert png.middle((2, 3, 30, 9), ("y", "x", "z", None)) == (whole, whole, 15, 4)
     assert png.middle((30, 4, 60)) == (whole, 2, whole)
+
+
+# --- the whole of it ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def volume(tmp_path: Path) -> str:
+    """A smooth float32 volume with odd sides, and a NaN whose payload has to survive."""
+    axes = np.meshgrid(*(np.linspace(0, 3, n, dtype=np.float32) for n in (37, 50, 41)), indexing="ij")
+    values = np.sin(axes[0]) * np.cos(axes[1]) + axes[2]
+    values.reshape(-1).view(np.uint32)[7] = 0x7FC01234
+    np.save(tmp_path / "v.npy", values)
+    return str(tmp_path / "v.npy")
+
+
+def test_the_demo_writes_arrays_that_hold_the_volume(volume: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert main(["demo", volume, "--out", str(out), "--crops", "5"]) == 0
+    for name in ("blosc", "zstd"):
+        array = gpuzarr.open_array(out / f"{name}.zarr", mode="r")
+        assert array.shards is not None
+        assert array[...].tobytes() == np.load(volume).tobytes()
+    assert max(decoded((out / "slice.png").read_bytes()).shape) == 500
+
+
+def test_the_demo_says_in_json_what_it_measured(
+    volume: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["demo", volume, "--out", str(tmp_path / "out"), "--crops", "5", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["verified"] is True
+    assert found["nbytes"] == 37 * 50 * 41 * 4
+    steps = [(result["codec"], result["step"]) for result in found["results"]]
+    assert steps == [(codec, step) for codec in ("blosc", "zstd") for step in ("write", "whole", "5 crops")]
+    for result in found["results"]:
+        assert result["stored"] < found["nbytes"]
+        assert result["seconds"] > 0
+    places = {stage["codec"]: stage["where"] for stage in found["results"][1]["stages"]}
+    assert places["sharding_indexed"] == "plan"
+    assert places["blosc"] in ("compiled", "python")
+
+
+def test_the_demo_prints_a_line_for_every_step(volume: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", volume, "--out", str(tmp_path / "out"), "--crops", "5"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    rows = [line.split()[:2] for line in lines if line.startswith(("blosc ", "zstd "))]
+    assert rows == [[codec, step] for codec in ("blosc", "zstd") for step in ("write", "whole", "5")]
+
+
+def test_the_demo_runs_on_the_sample(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("nibabel")
+    assert main(["demo", "--out", str(tmp_path / "out")]) == 0
+    assert "(128, 96, 24, 2) int16" in capsys.readouterr().out
+    array = gpuzarr.open_array(tmp_path / "out" / "zstd.zarr", mode="r")
+    assert array.dimension_names == ("x", "y", "z", "t")
+    assert array.attrs["spacing"][:2] == [2.0, 2.0]
+
+
+def test_the_demo_takes_a_zarr_array_even_from_a_zip(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    values = some((30, 20), "u2")
+    store = gpuzarr.open_group(str(tmp_path / "v.zip"), mode="w")
+    store.create_array("raw/image", data=values)
+    store.store.close()  # type: ignore[attr-defined]
+    path = str(tmp_path / "v.zip" / "raw" / "image")
+    assert main(["demo", path, "--out", str(tmp_path / "out"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["shape"] == [30, 20]
+
+
+def test_a_volume_of_one_dimension_has_no_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save(tmp_path / "v.npy", some((1000,)))
+    assert main(["demo", str(tmp_path / "v.npy"), "--out", str(tmp_path / "out"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["picture"] is None
+
+
+def test_the_demo_replaces_what_a_demo_made_and_nothing_else(
+    volume: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    arguments = ["demo", volume, "--out", str(out), "--crops", "1"]
+    assert main(arguments) == 0
+    assert main(arguments) == 0
+    mine = gpuzarr.create_array(out / "zstd.zarr", data=np.arange(3), overwrite=True)
+    capsys.readouterr()
+    assert main(arguments) == 2
+    assert "no demo made it" in capsys.readouterr().err
+    assert mine[...].tolist() == [0, 1, 2]
+
+
+def test_the_demo_does_not_replace_the_volume_it_reads(
+    volume: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = str(tmp_path / "out")
+    assert main(["demo", volume, "--out", out]) == 0
+    assert main(["demo", f"{out}/zstd.zarr", "--out", out]) == 2
+    assert "give another --out" in capsys.readouterr().err
+    assert gpuzarr.open_array(f"{out}/zstd.zarr", mode="r").shape == (37, 50, 41)
+
+
+@pytest.mark.parametrize("step", ["__getitem__", "read_many"])
+def test_a_wrong_byte_is_noticed(
+    volume: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], step: str
+) -> None:
+    right = getattr(gpuzarr.Array, step)
+
+    def wrong(self: gpuzarr.Array, wanted: Any) -> Any:
+        result = right(self, wanted).copy()
+        result.reshape(-1).view(np.uint8)[-1] ^= 1
+        return result
+
+    monkeypatch.setattr(gpuzarr.Array, step, wrong)
+    assert main(["demo", volume, "--out", str(tmp_path / "out")]) == 1
+    assert "differs from what was written [codec blosc" in capsys.readouterr().err
+
+
+def test_memory_that_is_not_there_is_an_error(volume: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", volume, "--out", str(tmp_path / "out"), "--meta-array", "moon"]) == 1
+    assert "'moon'" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@given(shape=st.lists(st.integers(1, 300), min_size=1, max_size=4).map(tuple), count=st.integers(1, 9))
+def test_crops_lie_inside_and_have_one_shape(shape: tuple[int, ...], count: int) -> None:
+    crops = demo.crop_selections(shape, 4, count)
+    assert len(crops) == count
+    assert len({tuple(s.stop - s.start for s in crop) for crop in crops}) == 1
+    assert all(0 <= s.start < s.stop <= n for crop in crops for s, n in zip(crop, shape, strict=True))

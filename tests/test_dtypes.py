@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -252,6 +252,7 @@ def test_endless_nesting_is_refused() -> None:
         v2(value)
 
 
+@settings(deadline=None)
 @given(json_values)
 def test_any_json_value_is_a_type_or_an_error(value: JSON) -> None:
     for parse in (from_v2, from_v3):
@@ -523,11 +524,13 @@ def test_a_fill_value_that_a_type_of_format_2_has_not_is_refused(value: JSON, ty
         fill2(value, typestr)
 
 
+@settings(deadline=None)
 @given(json_values, st.sampled_from([*CORE, "r8", "r24"]))
 def test_any_json_value_is_a_fill_value_or_an_error(value: JSON, name: str) -> None:
     check_any_fill(value, from_v3(name, ""), 3)
 
 
+@settings(deadline=None)
 @given(json_values, st.sampled_from(["|b1", "<i8", "<f2", ">c16", "|S4", "<U4", "|V3", ">M8[ns]", "struct"]))
 def test_any_json_value_is_a_fill_value_of_format_2_or_an_error(value: JSON, typestr: str) -> None:
     check_any_fill(value, from_v2([["a", ">i2"], ["b", "<U1"]] if typestr == "struct" else typestr, ""), 2)
@@ -551,6 +554,7 @@ def check_any_fill(value: JSON, kind: DataType, zarr_format: int) -> None:
     assert same_fill(fill, again, kind)
 
 
+@settings(deadline=None)
 @given(st.data(), st.sampled_from([*CORE, "r8", "r24"]))
 def test_what_is_written_reads_back_to_the_same_bits(data: st.DataObject, name: str) -> None:
     kind = from_v3(name, "")
@@ -564,6 +568,7 @@ def test_what_is_written_reads_back_to_the_same_bits(data: st.DataObject, name: 
     assert again.tobytes() == raw
 
 
+@settings(deadline=None)
 @given(
     hnp.array_dtypes(
         hnp.scalar_dtypes() | hnp.byte_string_dtypes(min_len=1) | hnp.unicode_string_dtypes(min_len=1)

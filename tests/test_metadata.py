@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpuzarr import errors
@@ -718,6 +718,7 @@ DOCUMENTS: list[tuple[str, Any]] = [
 ]
 
 
+@settings(deadline=None)
 @given(st.data(), st.sampled_from(DOCUMENTS), json_values)
 def test_any_json_value_anywhere_gives_a_model_or_an_error(
     data: st.DataObject, which: Any, value: Any
@@ -744,6 +745,7 @@ def read_any(kind: str, document: bytes) -> ArrayMetadata | GroupMetadata:
     return parse_v3(document)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=64))
 def test_any_bytes_give_a_model_or_an_error(document: bytes) -> None:
     for parse in (parse_v3, parse_consolidated_v2):

@@ -301,10 +301,6 @@ def test_a_version_changes_with_the_value_and_only_then(tmp_path: Path) -> None:
         assert len(seen) == 20
         store.delete("a")
         assert store.version("a") is None
-    store = LocalStore(tmp_path / "v")
-    store.put("a", b"1")
-    os.utime(store.file_path("a"), (1, 1))
-    assert store.version("a") == store.version("a")
 
 
 def test_every_store_is_a_store_and_says_what_it_is(store: Store) -> None:

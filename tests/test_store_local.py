@@ -190,6 +190,19 @@ def test_many_threads_write_one_key_and_readers_see_whole_values(local: LocalSto
     assert list(local.list()) == ["a/b"]
 
 
+def test_a_version_is_not_trusted_until_the_clock_has_moved_on(local: LocalStore) -> None:
+    local.put("a", b"1")
+    assert local.version("a") != local.version("a")  # the next value may have the same time, size and inode
+    os.utime(local.file_path("a"), (1, 1))
+    assert local.version("a") == local.version("a")
+
+
+def test_deleting_a_prefix_leaves_no_empty_folders_above_it(local: LocalStore) -> None:
+    local.put("a/b/c/d", b"1")
+    local.delete_prefix("a/b/c")
+    assert local.list_dir("") == []
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="links need rights on Windows")
 def test_links_are_followed_but_never_deleted_through(local: LocalStore, tmp_path: Path) -> None:
     elsewhere = LocalStore(tmp_path / "elsewhere")

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from gpuzarr.errors import GpuzarrError, StoreError, UnsupportedError
 from gpuzarr.ranges import ByteRange
 from gpuzarr.store import Store, ZipStore
+from gpuzarr.store import archive as archive_module
 
 VALUE = bytes(range(100))
 VALUES = {"zarr.json": b"{}", "a/zarr.json": b"{}", "a/c/0/0": VALUE, "a/c/0/1": b"", "é": b"not ASCII"}
@@ -148,17 +149,45 @@ def test_a_wrong_checksum_is_found(tmp_path: Path, compression: int) -> None:
         ZipStore(path).get("a")
 
 
-def test_a_directory_that_points_elsewhere_is_not_believed(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("at", "value", "reason"),
+    [
+        (42, 1, "header"),
+        (42, 81, "header"),  # of the other member
+        (42, 0x7FFFFFFF, "past the end"),
+        (20, 0x7FFFFFFF, "past the end"),
+        (20, 49, "sizes differ"),
+        (20, 0, "sizes differ"),
+    ],
+)
+def test_a_directory_that_points_elsewhere_is_not_believed(
+    tmp_path: Path, at: int, value: int, reason: str
+) -> None:
     path = zipped(tmp_path / "a.zip", {"a": b"1" * 50, "b": b"2" * 50})
-    good = path.read_bytes()
-    entry = directory_entry(good)
-    for at, value in [(42, 1), (42, 81), (42, 0x7FFFFFFF), (20, 0x7FFFFFFF), (20, 49)]:
-        data = bytearray(good)
-        struct.pack_into("<L", data, entry + at, value)
-        path.write_bytes(data)
-        with ZipStore(path) as store, pytest.raises(StoreError) as caught:
-            store.get("a")
-        assert caught.value.key == "a"
+    data = bytearray(path.read_bytes())
+    struct.pack_into("<L", data, directory_entry(data) + at, value)
+    path.write_bytes(data)
+    with ZipStore(path) as store, pytest.raises(StoreError, match=reason) as caught:
+        store.get("a")
+    assert caught.value.key == "a"
+
+
+def test_bytes_that_are_no_member_are_not_taken_for_one(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "a.zip", {"a": b"1"})
+    path.write_bytes(b"XX" + path.read_bytes()[2:])
+    with pytest.raises(StoreError, match="header"):
+        ZipStore(path).get("a")
+
+
+def test_names_in_the_old_encoding_are_read_and_survive(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "a.zip", {"Q": b"1"})
+    path.write_bytes(path.read_bytes().replace(b"Q", b"\x82"))
+    with ZipStore(path, "a") as store:
+        assert contents(store) == {"é": b"1"}
+        store.put("b", b"2")
+    assert contents(ZipStore(path)) == {"b": b"2", "é": b"1"}
+    with zipfile.ZipFile(path) as archive:
+        assert archive.testzip() is None
 
 
 def test_what_is_legal_but_not_read_here_says_so(tmp_path: Path) -> None:
@@ -256,29 +285,60 @@ def test_a_failure_to_finish_leaves_the_old_archive(tmp_path: Path, monkeypatch:
     assert names_in(tmp_path) == ["a.zip"]
 
 
+@pytest.mark.parametrize("more", [{}, {"b": b"3"}])
 def test_a_write_that_fails_leaves_an_archive_that_can_go_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: dict[str, bytes]
 ) -> None:
     path = tmp_path / "a.zip"
     store = ZipStore(path, "w")
     store.put("a", b"1" * 1000)
+    write = os.write
+    left = [4000]
+
+    def disk_fills_up(fd: int, data: Any) -> int:
+        if not left[0]:
+            raise OSError(28, "No space left on device")
+        done = write(fd, memoryview(data)[: left[0]])
+        left[0] -= done
+        return done
+
     with monkeypatch.context() as patch:
-        write = os.write
-        calls: list[int] = []
-
-        def fail(fd: int, data: Any) -> int:
-            calls.append(fd)
-            if len(calls) > 1:
-                raise OSError(28, "No space left on device")
-            return write(fd, data)
-
-        patch.setattr(os, "write", fail)
+        patch.setattr(os, "write", disk_fills_up)
         with pytest.raises(StoreError, match="No space"):
             store.put("a", b"2" * 5000)
     assert contents(store) == {"a": b"1" * 1000}
-    store.put("b", b"3")
+    fill(store, more)
     store.close()
-    assert contents(ZipStore(path)) == {"a": b"1" * 1000, "b": b"3"}
+    assert contents(ZipStore(path)) == {"a": b"1" * 1000, **more}
+    assert path.stat().st_size < 2000
+
+
+def test_a_member_that_was_read_is_found_again_where_it_moved_to(tmp_path: Path) -> None:
+    with ZipStore(zipped(tmp_path / "a.zip", {"a": b"1" * 100, "b": b"2"}), "a") as store:
+        assert store.get("b") == b"2"
+        store.delete("a")
+        store.put("c", b"3")
+        assert contents(store) == {"b": b"2", "c": b"3"}
+
+
+def test_the_first_write_waits_for_those_who_read_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = ZipStore(zipped(tmp_path / "a.zip", {"a": b"1" * 100}), "a")
+    read_at = archive_module.read_at
+    writer = threading.Thread(target=store.put, args=("b", b"2"))
+
+    def interrupted(fd: int, start: int, length: int) -> Any:
+        if writer.ident is None:
+            writer.start()
+            writer.join(0.1)  # must still be waiting after this
+        return read_at(fd, start, length)
+
+    monkeypatch.setattr(archive_module, "read_at", interrupted)
+    assert store.get("a") == b"1" * 100
+    writer.join()
+    assert contents(store) == {"a": b"1" * 100, "b": b"2"}
+    store.close()
 
 
 def test_values_that_were_replaced_or_deleted_do_not_fill_the_archive(tmp_path: Path) -> None:

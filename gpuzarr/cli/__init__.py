@@ -53,7 +53,7 @@ def _guarded(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    # Each command is imported when it is asked for: `--help` must not wait for NumPy.
+    # Each command is imported when it is asked for: what the others need is not waited for.
     if arguments.command == "demo":
         from gpuzarr.cli.demo import demo
 
@@ -70,7 +70,10 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _fail(message: str, status: int) -> int:
-    print(f"gpuzarr: {' '.join(message.split())}", file=sys.stderr)
+    from gpuzarr.report.words import printable
+
+    # Names from documents and files are in messages: what would steer a terminal is escaped.
+    print(f"gpuzarr: {printable(' '.join(message.split()), 1000)}", file=sys.stderr)
     return status
 
 

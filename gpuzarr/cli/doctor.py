@@ -15,22 +15,23 @@ from collections.abc import Callable
 from typing import Any
 
 from gpuzarr import native
-from gpuzarr.cli.text import as_json, facts, size, table
+from gpuzarr.cli.text import as_json, table
+from gpuzarr.report.words import aligned, printable, size
 
 __all__ = ["doctor", "report", "version"]
 
 NEEDED = ("numpy", "numcodecs", "google-crc32c")
 
 OPTIONAL = {
-    "deflate": "gzip and zlib in the compiled host module (libdeflate)",
-    "imagecodecs": "the same, where deflate is not there",
-    "ml_dtypes": "data types bfloat16, float8, int4 and their kin",
-    "torch": "torch tensors as results",
-    "rich": "tables and progress bars in a terminal",
-    "nibabel": "the sample volume of `gpuzarr demo`",
-    "tifffile": "TIFF volumes for `gpuzarr demo`",
+    "deflate": ("gpuzarr[fast]", "gzip and zlib in the compiled host module (libdeflate)"),
+    "imagecodecs": ("imagecodecs", "the same, where deflate is not there"),
+    "ml_dtypes": ("gpuzarr[dtypes]", "data types bfloat16, float8, int4 and their kin"),
+    "torch": ("gpuzarr[torch]", "torch tensors as results"),
+    "rich": ("gpuzarr[cli]", "tables and progress bars in a terminal"),
+    "nibabel": ("gpuzarr[imaging]", "the sample volume of `gpuzarr demo`"),
+    "tifffile": ("gpuzarr[imaging]", "TIFF volumes for `gpuzarr demo`"),
 }
-"""Packages gpuzarr uses where they are installed, and for what."""
+"""Packages gpuzarr uses where they are installed: what pip takes to install them, and what they give."""
 
 PYTHON_CODE = {"crc32c": "google-crc32c", "gzip": "Python's zlib", "zlib": "Python's zlib"}
 """Whose code runs where the compiled module does not; numcodecs' for the rest."""
@@ -40,6 +41,7 @@ NO_CODE = {
     "sharding_indexed": "part of the plan",
 }
 """Codecs that are no pass over the data of their own."""
+CODEC_COLUMNS = ("codec", "runs_on", "code", "why_not")
 
 
 def doctor(json: bool) -> int:
@@ -72,7 +74,10 @@ def report() -> dict[str, Any]:
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         "needed": {package: _version(package) for package in NEEDED},
-        "optional": {package: {"version": _version(package), "gives": gives} for package, gives in OPTIONAL.items()},
+        "optional": {
+            name: {"version": _version(name), "gives": gives, "install": install}
+            for name, (install, gives) in OPTIONAL.items()
+        },
         "compiled": {
             "path": None if library is None else str(library.path),
             "why_not": native.why_not(),
@@ -94,7 +99,7 @@ def _tried(module: str, describe: Callable[[Any], str]) -> dict[str, str | None]
         # find_spec imports the packages above a module, and they may be what is missing.
         missing = "not installed" if module.startswith(str(error.name)) else str(error)
         return {"found": None, "why_not": missing}
-    except Exception as error:  # a driver that is missing or too old shows as any kind of error
+    except Exception as error:  # noqa: BLE001  # a driver that is missing or too old shows as any kind of error
         return {"found": None, "why_not": f"{type(error).__name__}: {' '.join(str(error).split())}"}
 
 
@@ -128,8 +133,7 @@ def _codecs(library: native.Native | None) -> list[dict[str, str | None]]:
 
     # "endian" is what `bytes` was called once; the numcodecs names of the rest are the same codecs.
     names = sorted({name.removeprefix("numcodecs.") for name in CODECS} - {"endian"})
-    rest = {"codec": "numcodecs.*", "runs_on": "cpu, Python", "code": f"numcodecs {_version('numcodecs') or 'MISSING'}"}
-    return [*(_codec(name, library) for name in names), {**rest, "why_not": "numcodecs has it in Python only"}]
+    return [_codec(name, library) for name in [*names, "numcodecs.*"]]
 
 
 def _codec(name: str, library: native.Native | None) -> dict[str, str | None]:
@@ -137,7 +141,8 @@ def _codec(name: str, library: native.Native | None) -> dict[str, str | None]:
         return {"codec": name, "runs_on": "cpu", "code": NO_CODE[name], "why_not": None}
     if library is not None and name in library.ops:
         return {"codec": name, "runs_on": "cpu, compiled", "code": library.sources[name], "why_not": None}
-    why_not = native.why_not() if library is None else library.missing().get(name)
+    missing = {} if library is None else library.missing()
+    why_not = native.why_not() if library is None else missing.get(name, "not among its operations")
     package = PYTHON_CODE.get(name, "numcodecs")
     found = package if package.startswith("Python") else _version(package)
     if found is None:
@@ -148,7 +153,7 @@ def _codec(name: str, library: native.Native | None) -> dict[str, str | None]:
 
 def _print(found: dict[str, Any]) -> None:
     compiled, devices = found["compiled"], found["devices"]
-    facts([
+    rows = [
         ("gpuzarr", found["gpuzarr"]),
         ("python", f"{found['python']} at {sys.executable}"),
         ("system", found["system"]),
@@ -156,12 +161,15 @@ def _print(found: dict[str, Any]) -> None:
         ("compiled", compiled["path"] or f"no: {compiled['why_not']}"),
         *((name, about["found"] or f"no: {about['why_not']}") for name, about in devices.items()),
         *((f"on {word}", "yes" if why is None else f"no: {why}") for word, why in found["memory"].items()),
-    ])  # fmt: skip
+    ]  # fmt: skip
+    print(aligned([(name, printable(value, 200)) for name, value in rows]), end="\n\n")
+    packages = [
+        (name, about["version"] or f"no: pip install {about['install']}", about["gives"])
+        for name, about in found["optional"].items()
+    ]
+    table(("optional package", "installed", "gives"), packages)
     print()
-    packages = [(name, about["version"] or "absent", about["gives"]) for name, about in found["optional"].items()]
-    table(("optional package", "version", "gives"), packages)
-    print()
-    heads = ("codec", "runs on", "code of", "why not compiled")
-    table(heads, [tuple(codec[k] or "" for k in ("codec", "runs_on", "code", "why_not")) for codec in found["codecs"]])
+    heads, columns = ("codec", "runs on", "code of", "why not compiled"), CODEC_COLUMNS
+    table(heads, [tuple(codec[column] or "" for column in columns) for codec in found["codecs"]])
     if found["memory"]["cuda"] is not None:
         print(f"\nNo codec runs on a GPU: {found['memory']['cuda']}.")

@@ -135,7 +135,7 @@ def _read(stream: Any, most: int, path: str) -> tuple[Header, NDArray[Any]]:
 def take(stream: Readable, nbytes: int, path: str) -> NDArray[np.uint8]:
     """Exactly `nbytes` bytes of a stream; StoreError where it ends early."""
     into = np.empty(nbytes, np.uint8)
-    view, done = memoryview(into), 0
+    view, done = into.data, 0
     with progress("reading", nbytes) as advance:
         while done < nbytes:
             got = stream.readinto(view[done : done + PIECE])

@@ -57,7 +57,8 @@ def grey(values: NDArray[Any], low: float = 1.0, high: float = 99.0) -> NDArray[
     # The halves keep the span of the widest float64 values finite.
     span = max(light / 2 - dark / 2, np.finfo(np.float64).tiny)
     share = (np.where(finite, bright, dark) / 2 - dark / 2) / span
-    return np.rint(np.clip(share, 0, 1) * 255).astype(np.uint8)
+    shades: NDArray[np.uint8] = np.rint(np.clip(share, 0, 1) * 255).astype(np.uint8)
+    return shades
 
 
 def middle(shape: Sequence[int], names: Sequence[str | None] | None = None) -> tuple[slice | int, ...]:

@@ -1,4 +1,4 @@
-"""How the command line shows things: sizes, tables, trees of facts, and progress.
+"""How the command line shows things: times, JSON, tables, and progress.
 
 Rich draws where it is installed and the stream is a terminal; everywhere else the same content is plain text.
 Progress goes to standard error only, so that what a command prints on standard output can be piped.
@@ -10,12 +10,14 @@ import importlib.util
 import json
 import math
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from time import perf_counter
 from typing import Any, TextIO
 
-__all__ = ["UsageError", "as_json", "duration", "facts", "progress", "rate", "size", "table"]
+from gpuzarr.report.words import size
+
+__all__ = ["UsageError", "as_json", "duration", "progress", "rate", "table"]
 
 SHOW_AFTER = 1.0
 """Seconds that a step must have lasted before it shows a bar."""
@@ -25,20 +27,6 @@ Advance = Callable[[int], None]
 
 class UsageError(Exception):
     """The command can't run as it was asked to; the message says what to do (exit code 2)."""
-
-
-def size(nbytes: int) -> str:
-    """A byte count in binary units.
-
-    >>> size(999), size(1179648), size(3 << 40)
-    ('999 B', '1.12 MiB', '3.00 TiB')
-    """
-    value, units = float(nbytes), ["B", "KiB", "MiB", "GiB", "TiB"]
-    while value >= 1024 and len(units) > 1:
-        value, units = value / 1024, units[1:]
-    if units[0] == "B":
-        return f"{nbytes} B"
-    return f"{value:.0f} {units[0]}" if value >= 100 else f"{value:.2f} {units[0]}"
 
 
 def duration(seconds: float) -> str:
@@ -88,16 +76,6 @@ def _rich(stream: TextIO) -> bool:
     return stream.isatty() and importlib.util.find_spec("rich") is not None
 
 
-def facts(pairs: Sequence[tuple[str, str]], stream: TextIO | None = None) -> None:
-    """Print name and value, one pair a line; the lines of a longer value stay in its column."""
-    out = sys.stdout if stream is None else stream
-    width = max((len(name) for name, _ in pairs), default=0)
-    for name, value in pairs:
-        lines = value.splitlines() or [""]
-        for label, line in zip([name] + [""] * (len(lines) - 1), lines, strict=True):
-            print(f"{label:<{width}}  {line}".rstrip(), file=out)
-
-
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]], stream: TextIO | None = None) -> None:
     """Print a table; columns whose every cell begins with a digit are set to the right."""
     out = sys.stdout if stream is None else stream
@@ -111,9 +89,7 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]], stream: TextIO | 
         print("  ".join(cells).rstrip(), file=out)
 
 
-def _rich_table(
-    heads: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[bool], out: TextIO
-) -> None:
+def _rich_table(heads: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[bool], out: TextIO) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -127,9 +103,7 @@ def _rich_table(
 
 
 @contextmanager
-def progress(
-    label: str, total: int, stream: TextIO | None = None, after: float = SHOW_AFTER
-) -> Iterator[Advance]:
+def progress(label: str, total: int, stream: TextIO | None = None, after: float = SHOW_AFTER) -> Iterator[Advance]:
     """A bar for a step of `total` units, shown once the step has lasted `after` seconds.
 
     Yields the function that counts units done. Without a terminal a line is printed at each tenth of the way.
@@ -142,12 +116,12 @@ def progress(
     """
     out = sys.stderr if stream is None else stream
     bar: _RichBar | _PlainBar = _RichBar(label, total, out) if _rich(out) else _PlainBar(label, total, out)
-    began, done = time.perf_counter(), 0
+    began, done = perf_counter(), 0
 
     def advance(units: int) -> None:
         nonlocal done
         done += units
-        if time.perf_counter() - began >= after:
+        if perf_counter() - began >= after:
             bar.show(min(done, total))
 
     try:
@@ -190,10 +164,10 @@ class _RichBar:
         self.shown = False
 
     def show(self, done: int) -> None:
+        self.bar.update(self.task, completed=done)
         if not self.shown:
             self.bar.start()
             self.shown = True
-        self.bar.update(self.task, completed=done)
 
     def close(self) -> None:
         if self.shown:

@@ -20,8 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpuzarr.cli.nifti import INFLATION, read_nifti, take
-from gpuzarr.cli.text import UsageError, size
+from gpuzarr.cli.paths import located
+from gpuzarr.cli.text import UsageError
 from gpuzarr.errors import GpuzarrError, MetadataError, StoreError, UnsupportedError
+from gpuzarr.report.words import size
 
 __all__ = ["Volume", "load", "sample"]
 
@@ -137,7 +139,7 @@ def _npz(path: str, title: str) -> Volume:
 
 def _tiff(path: str, title: str) -> Volume:
     if importlib.util.find_spec("tifffile") is None:
-        hint = "TIFF files are read with tifffile: pip install tifffile"
+        hint = "TIFF files are read with tifffile: pip install gpuzarr[imaging]"
         raise UnsupportedError(hint, feature="TIFF", path=path)
     import tifffile
 
@@ -158,6 +160,7 @@ def _tiff(path: str, title: str) -> Volume:
 def _zarr(path: str, title: str) -> Volume:
     import gpuzarr
 
-    array = gpuzarr.open_array(path, mode="r")
+    store, inside = located(path)
+    array = gpuzarr.open_array(store, mode="r", path=inside)
     names = array.dimension_names
     return Volume(np.asarray(array[...]), title, None if names is None else tuple(names))

@@ -86,4 +86,4 @@ def unknown_members(config: Mapping[str, Any], codec: str, known: set[str]) -> N
     """Refuse members of a configuration that the codec does not define: they would change what bytes mean."""
     extra = set(config) - known
     if extra:
-        raise MetadataError(f"{codec}: unknown configuration member {sorted(extra)[0]!r}", field="codecs")
+        raise MetadataError(f"{codec}: unknown configuration member {min(extra)!r}", field="codecs")

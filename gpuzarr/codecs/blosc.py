@@ -105,7 +105,7 @@ class BloscCodec:
             raise bad_size("blosc", found, size)
         if not found:
             return into if into is not None else b""
-        out = into if into is not None else memoryview(np.empty(found, np.uint8))
+        out = into if into is not None else np.empty(found, np.uint8).data
         blosc.decompress(view, out)
         return out
 

@@ -10,16 +10,17 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gpuzarr.batch import Layout
 from gpuzarr.codecs.base import Buffer, NativeOp, Stage, Wire, bad_size
-from gpuzarr.codecs.registry import make
-from gpuzarr.codecs.structure import BytesCodec, ShardingCodec, TransposeCodec
-from gpuzarr.errors import CodecError, GpuzarrError, MetadataError
+from gpuzarr.codecs.foreign import OPTIONAL, ForeignCodec
+from gpuzarr.codecs.registry import Codec, make
+from gpuzarr.codecs.structure import BytesCodec, ShardingCodec, SwapStage, TransposeCodec
+from gpuzarr.errors import CodecError, GpuzarrError, MetadataError, UnsupportedError
 from gpuzarr.metadata import CodecConfig
 from gpuzarr.shard import ShardLevel, entries
 
@@ -27,6 +28,12 @@ __all__ = ["Chain", "Shard", "bind", "decode_index", "encode_index"]
 
 SLACK = 1 << 16
 """Bytes that an encoded stage may be larger than twice what it encodes: headers, framing, incompressible blocks."""
+
+MAX_CODECS = 64
+"""Codecs of a chain."""
+
+MAX_INDEX = 1 << 30
+"""Bytes of a shard's index: it is read whole, whichever chunks are wanted."""
 
 INDEX_DTYPE = np.dtype(np.uint64)
 
@@ -134,42 +141,86 @@ def bind(
 
     Raises MetadataError where they do not make a chain, UnknownCodecError and UnsupportedError by name.
     """
+    if len(configs) > MAX_CODECS:
+        raise MetadataError(f"a chain of {len(configs)} codecs, more than {MAX_CODECS}", field="codecs")
     codecs = [make(config, allow_pickle) for config in configs]
     middle = [k for k, codec in enumerate(codecs) if isinstance(codec, (BytesCodec, ShardingCodec))]
     if len(middle) != 1:
-        raise MetadataError(f"{len(middle)} array-to-bytes codecs in a chain instead of one", field="codecs")
-    order = tuple(range(len(shape)))
-    for codec in codecs[: middle[0]]:
-        if not isinstance(codec, TransposeCodec):
-            raise MetadataError(f"{_name(codec)}: a bytes-to-bytes codec before the array-to-bytes one", field="codecs")
-        order = tuple(order[k] for k in codec.axes(len(shape)))
-    rest = codecs[middle[0] + 1 :]
-    serializer = codecs[middle[0]]
-    layout, shard = None, None
-    if isinstance(serializer, BytesCodec):
-        stored = wire if serializer.endian is None else wire.newbyteorder("<" if serializer.endian == "little" else ">")
-        layout = Layout.of(shape, order, stored, dtype)
-    elif isinstance(serializer, ShardingCodec):
+        _refuse(codecs, len(middle))
+    order, filters = _before(codecs[: middle[0]], len(shape))
+    serializer, rest = codecs[middle[0]], codecs[middle[0] + 1 :]
+    if isinstance(serializer, ShardingCodec):
+        if filters:
+            raise UnsupportedError(f"{filters[0].name} before sharding", feature="filters before sharding")
         shard = _bind_shard(serializer, shape, order, dtype, wire, bits, bool(rest), allow_pickle)
-    nbytes = math.prod(shape) * wire.itemsize
-    if layout is not None:
-        size: int | None = nbytes
-    else:
-        size, nbytes = None, 2 * nbytes + SLACK + (shard.level.index_size if shard else 0)
+        most = 2 * math.prod(shape) * wire.itemsize + SLACK + shard.level.index_size
+        return Chain(shape, *_stages(rest, wire, None, most), None, shard)
+    stored, first = _byte_order(serializer, wire, filters)
+    layout = Layout.of(shape, order, stored, dtype)
+    return Chain(shape, *_stages([*first, *rest], stored, layout.nbytes, layout.nbytes), layout, None, bits)
+
+
+def _refuse(codecs: Sequence[Any], found: int) -> NoReturn:
+    """The error for a chain without the one array-to-bytes codec that it needs."""
+    for codec in codecs:
+        if isinstance(codec, ForeignCodec) and codec.name in OPTIONAL:
+            reason = f"{codec.name!r} as an array-to-bytes codec is not supported yet"
+            raise UnsupportedError(reason, feature=f"codec numcodecs.{codec.name}")
+    raise MetadataError(f"{found} array-to-bytes codecs in a chain instead of one", field="codecs")
+
+
+def _before(codecs: Sequence[Codec], ndim: int) -> tuple[tuple[int, ...], list[ForeignCodec]]:
+    """The order of axes and the filters that array-to-array codecs amount to."""
+    order = tuple(range(ndim))
+    filters: list[ForeignCodec] = []
+    for codec in codecs:
+        if isinstance(codec, ForeignCodec) and codec.is_filter:
+            filters.append(codec)
+        elif not isinstance(codec, TransposeCodec):
+            reason = f"{_name(codec)}: a bytes-to-bytes codec before the array-to-bytes one"
+            raise MetadataError(reason, field="codecs")
+        elif any(f.is_ordered for f in filters):
+            raise UnsupportedError("transpose after delta or packbits", feature="transpose after a filter")
+        else:
+            order = tuple(order[k] for k in codec.axes(ndim))
+    return order, filters
+
+
+def _byte_order(
+    codec: Codec, wire: np.dtype[Any], filters: list[ForeignCodec]
+) -> tuple[np.dtype[Any], list[ForeignCodec | SwapStage]]:
+    """The type of elements in a decoded chunk, and stages for filters and the byte order of what they make."""
+    endian = codec.endian if isinstance(codec, BytesCodec) else None
+    wanted: Literal["<", ">"] | None = None if endian is None else "<" if endian == "little" else ">"
+    if not filters:
+        return wire if wanted is None else wire.newbyteorder(wanted), []
+    element = native = wire.newbyteorder("=")
+    for found in filters:
+        element = found.stored(element)
+    swapped = wanted is not None and element != element.newbyteorder(wanted)
+    return native, [*filters, SwapStage(element)] if swapped else [*filters]
+
+
+def _stages(
+    codecs: Sequence[Any], element: np.dtype[Any], size: int | None, most: int
+) -> tuple[tuple[Stage, ...], tuple[int | None, ...], tuple[int, ...]]:
+    """Stages, sizes and limits (see `Chain`) for `size` bytes of elements; None: it varies up to `most`."""
     stages: list[Stage] = []
     sizes: list[int | None] = []
     limits: list[int] = []
-    element = wire
-    for codec in rest:
+    known = most
+    for codec in codecs:
         if isinstance(codec, (TransposeCodec, BytesCodec, ShardingCodec)):
             raise MetadataError(f"{codec.name}: an array codec after the array-to-bytes one", field="codecs")
-        stages.append(codec.bind(Wire(element, nbytes)))
+        stages.append(codec if isinstance(codec, SwapStage) else codec.bind(Wire(element, most)))
         sizes.append(size)
-        limits.append(nbytes)
+        limits.append(most)
         size = None if size is None else stages[-1].encoded_size(size)
-        nbytes = 2 * nbytes + SLACK if size is None else size
-        element = np.dtype(np.uint8)
-    return Chain(shape, tuple(stages), tuple(sizes), tuple(limits), layout, shard, bits if layout is not None else 0)
+        # However many codecs of unknown size follow one another: a limit that doubled with each would be none.
+        known = known if size is None else size
+        most = 2 * known + SLACK if size is None else size
+        element = codec.stored(element) if isinstance(codec, ForeignCodec) else np.dtype(np.uint8)
+    return tuple(stages), tuple(sizes), tuple(limits)
 
 
 def _bind_shard(
@@ -191,6 +242,8 @@ def _bind_shard(
     size = index.encoded_size
     if size is None or index.shard is not None:
         raise MetadataError("sharding_indexed: index_codecs must give a fixed size", field="codecs")
+    if size > MAX_INDEX:
+        raise MetadataError(f"sharding_indexed: an index of {size} bytes, more than {MAX_INDEX}", field="codecs")
     level = ShardLevel(stored, order, inner, size, codec.index_location == "start", whole)
     return Shard(level, index, bind(codec.codecs, inner, dtype, wire, bits, allow_pickle))
 

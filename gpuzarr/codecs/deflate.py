@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from gpuzarr.codecs.base import Buffer, NativeOp, Wire, bad_size, config_int, unknown_members
-from gpuzarr.errors import CodecError
+from gpuzarr.codecs.base import Buffer, NativeOp, Wire, config_int, unknown_members
+from gpuzarr.codecs.streams import Decompressor, unpack
 from gpuzarr.metadata import CodecConfig
 
 __all__ = ["GzipCodec", "ZlibCodec"]
@@ -49,14 +49,15 @@ class GzipCodec:
         return None
 
     def decode(self, data: Buffer, size: int | None, limit: int, into: memoryview | None = None) -> Buffer:
-        most = limit if size is None else size
-        decoded = _inflate(memoryview(data).cast("B"), self.window, self.name, most)
-        if size is not None and len(decoded) != size:
-            raise bad_size(self.name, len(decoded), size)
-        if into is None:
-            return decoded
-        into[:] = decoded
-        return into
+        def make() -> Decompressor:
+            return zlib.decompressobj(self.window)
+
+        return unpack(make, data, size, limit, into, self.name, self._goes_on)
+
+    @staticmethod
+    def _goes_on(rest: memoryview) -> bool:
+        # RFC 1952: further members follow at once; zeros after the last are padding, as gzip itself reads it.
+        return rest[0] != 0 or bool(np.frombuffer(rest, np.uint8).any())
 
     def encode(self, data: Buffer) -> Buffer:
         packer = zlib.compressobj(self.level, zlib.DEFLATED, self.window)
@@ -75,23 +76,6 @@ class ZlibCodec(GzipCodec):
     def to_config(self) -> CodecConfig:
         return CodecConfig("numcodecs.zlib", {"level": self.level})
 
-
-def _inflate(data: memoryview, window: int, codec: str, most: int) -> bytes:
-    """Decode a stream of members, to at most `most` bytes."""
-    parts, total = [], 0
-    while True:
-        member = zlib.decompressobj(window)
-        try:
-            part = member.decompress(data, most - total + 1)
-        except zlib.error as error:
-            raise CodecError(str(error), codec=codec, direction="decode") from error
-        parts.append(part)
-        total += len(part)
-        if total > most:
-            raise bad_size(codec, f"more than {most}", most)
-        if not member.eof:
-            raise CodecError("the stream is cut off", codec=codec, direction="decode")
-        data = memoryview(member.unused_data)
-        # RFC 1952: further members follow at once; zeros after the last are padding, as gzip itself reads it.
-        if window != GzipCodec.window or not np.frombuffer(data, np.uint8).any():
-            return parts[0] if len(parts) == 1 else b"".join(parts)
+    @staticmethod
+    def _goes_on(rest: memoryview) -> bool:
+        return False  # what follows the stream is no part of it

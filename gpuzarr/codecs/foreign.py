@@ -2,6 +2,9 @@
 
 Ids whose codecs make objects (strings, ragged arrays) are refused: they need variable-length types. `pickle` runs
 code from the data and is refused unless the caller allows it.
+
+Format 3 has some of them as array-to-array codecs. They take elements in C order and know no axes, so they
+are stages here too, between the elements in native byte order and the byte order that `bytes` asks for.
 """
 
 from __future__ import annotations
@@ -15,12 +18,26 @@ from typing import Any
 import numpy as np
 
 from gpuzarr.codecs.base import Buffer, NativeOp, Wire, bad_size
-from gpuzarr.errors import CodecError, MetadataError, UnknownCodecError, UnsupportedError
+from gpuzarr.codecs.streams import Decompressor, unpack
+from gpuzarr.errors import MetadataError, UnknownCodecError, UnsupportedError
 from gpuzarr.metadata import CodecConfig
 
 __all__ = ["ForeignCodec"]
 
-OBJECTS = frozenset({"categorize", "json2", "msgpack2", "vlen-array", "vlen-bytes", "vlen-utf8"})
+OBJECTS = frozenset(
+    {"categorize", "json", "json2", "msgpack", "msgpack2", "vlen-array", "vlen-bytes", "vlen-utf8"}
+)
+
+OPTIONAL = frozenset({"pcodec", "zfpy"})
+"""Ids that numcodecs has only with another package; in format 3 they are array-to-bytes codecs."""
+
+FILTERS = frozenset({"astype", "bitround", "delta", "fixedscaleoffset", "packbits", "quantize"})
+"""Array-to-array codecs of format 3."""
+
+ORDERED = frozenset({"delta", "packbits"})
+
+CHECKSUMS = frozenset({"adler32", "crc32", "crc32c", "fletcher32", "jenkins_lookup3"})
+"""Ids of what appends four bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +68,7 @@ class ForeignCodec:
             raise UnsupportedError(f"codec {name!r}: {error}", feature=f"codec {name}") from error
         except Exception as error:  # numcodecs hands the configuration to constructors that check nothing
             if type(error).__name__ == "UnknownCodecError" or isinstance(error, KeyError):
-                raise UnknownCodecError(f"numcodecs has no codec {name!r}", codec=name) from error
+                raise _unknown(name) from error
             raise MetadataError(f"{name}: {error}", field="codecs") from error
         return cls(name, codec, dict(config))
 
@@ -59,17 +76,56 @@ class ForeignCodec:
         return CodecConfig(f"numcodecs.{self.name}", dict(self.config))
 
     def bind(self, wire: Wire) -> ForeignCodec:
+        if self.name == "shuffle" and "elementsize" not in self.config and wire.dtype.itemsize != 4:
+            raise MetadataError("shuffle: elementsize is missing; readers differ about it", field="codecs")
         return ForeignCodec(self.name, self.codec, self.config, wire.dtype)
 
+    @property
+    def is_filter(self) -> bool:
+        """Whether format 3 has it as an array-to-array codec."""
+        return self.name in FILTERS
+
+    @property
+    def is_ordered(self) -> bool:
+        """Whether its result depends on the order of elements: no transpose may be moved before it."""
+        return self.name in ORDERED
+
+    def stored(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
+        """The type of what it makes of elements of `dtype`."""
+        if self.name not in FILTERS or self.name == "packbits":
+            return np.dtype(np.uint8)
+        named = "encode_dtype" if self.name == "astype" else "astype"
+        return np.dtype(getattr(self.codec, named, dtype))
+
     def encoded_size(self, size: int) -> int | None:
-        return size + 4 if self.name in ("adler32", "crc32", "crc32c", "fletcher32", "jenkins_lookup3") else None
+        if self.name in CHECKSUMS:
+            return size + 4
+        decoded, encoded = self._items()
+        return size // decoded * encoded if decoded and size % decoded == 0 else None
+
+    def _items(self) -> tuple[int, int]:
+        """Bytes of an element decoded, and encoded; 0 where that is not all there is to the sizes."""
+        if self.name in ("bitround", "shuffle"):
+            return 1, 1
+        if self.name not in FILTERS or self.name == "packbits":
+            return 0, 0
+        names = ("decode_dtype", "encode_dtype") if self.name == "astype" else ("dtype", "astype")
+        decoded, encoded = (np.dtype(getattr(self.codec, name)).itemsize for name in names)
+        return (decoded, encoded) if decoded and encoded else (0, 0)
+
+    def _check_size(self, found: int, size: int | None, limit: int) -> None:
+        if found > limit or (size is not None and found != size):
+            raise bad_size(self.name, found, size)
 
     def decode(self, data: Buffer, size: int | None, limit: int, into: memoryview | None = None) -> Buffer:
-        bounded = BOUNDED.get(self.name)
-        most = limit if size is None else size
-        decoded = _bytes(self.codec.decode(data)) if bounded is None else bounded(self.codec, data, most)
-        if len(decoded) > most or (size is not None and len(decoded) != size):
-            raise bad_size(self.name, len(decoded), size)
+        if self.name in STREAMS:
+            return unpack(lambda: STREAMS[self.name](self.codec, limit), data, size, limit, into, self.name)
+        item, encoded = self._items()
+        if item:  # sizes are checked before memory is taken: a configuration may make a lot of a byte
+            self._check_size(memoryview(data).nbytes // encoded * item, size, limit)
+        # bitround has nothing to do, and numcodecs takes it from floats only.
+        decoded = memoryview(data).cast("B") if self.name == "bitround" else _bytes(self.codec.decode(data))
+        self._check_size(len(decoded), size, limit)
         if into is None:
             return decoded
         into[:] = decoded
@@ -81,8 +137,17 @@ class ForeignCodec:
         return _typed(self.codec.encode(np.frombuffer(view, self.dtype) if typed else np.asarray(view)))
 
 
+def _unknown(name: str) -> UnknownCodecError | UnsupportedError:
+    if name in OPTIONAL:
+        reason = f"codec {name!r} needs a package beside numcodecs: pip install numcodecs[{name}]"
+        return UnsupportedError(reason, feature=f"codec {name}")
+    return UnknownCodecError(f"numcodecs has no codec {name!r}", codec=name)
+
+
 def _bytes(decoded: Any) -> memoryview:
-    return _typed(decoded).cast("B") if not isinstance(decoded, bytes) else memoryview(decoded)
+    if isinstance(decoded, (bytes, bytearray)):
+        return memoryview(decoded)
+    return np.ascontiguousarray(decoded).reshape(-1).view(np.uint8).data
 
 
 def _typed(encoded: Any) -> memoryview:
@@ -93,32 +158,19 @@ def _typed(encoded: Any) -> memoryview:
     return memoryview(flat if flat.dtype.kind in "biufc" else flat.view(np.uint8))
 
 
-def _bz2(codec: Any, data: Buffer, most: int) -> bytes:
-    return _streams(bz2.BZ2Decompressor, data, most, "bz2")
+def _bz2(codec: Any, limit: int) -> Decompressor:
+    return bz2.BZ2Decompressor()
 
 
-def _lzma(codec: Any, data: Buffer, most: int) -> bytes:
-    # The format's own header names the filters, but for raw streams.
-    filters = codec.filters if codec.format == lzma.FORMAT_RAW else None
-    return _streams(lambda: lzma.LZMADecompressor(codec.format, None, filters), data, most, "lzma")
+def _lzma(codec: Any, limit: int) -> Decompressor:
+    # The format's own header names the filters, but for raw streams; and how large a dictionary the decoder makes.
+    if codec.format == lzma.FORMAT_RAW:
+        return lzma.LZMADecompressor(codec.format, None, codec.filters)
+    return lzma.LZMADecompressor(codec.format, DICTIONARY + 2 * limit)
 
 
-def _streams(make: Callable[[], Any], data: Buffer, most: int, name: str) -> bytes:
-    """Decode one stream after another, never to more than `most` bytes in all."""
-    parts, total = [], 0
-    rest: Buffer = bytes(data)
-    while rest:
-        one = make()
-        part = one.decompress(rest, max_length=most - total + 1)
-        parts.append(part)
-        total += len(part)
-        if total > most:
-            raise bad_size(name, f"more than {most}", most)
-        if not one.eof:
-            raise CodecError("the stream is cut off", codec=name, direction="decode")
-        rest = one.unused_data
-    return b"".join(parts)
-
-
-BOUNDED: dict[str, Callable[[Any, Buffer, int], bytes]] = {"bz2": _bz2, "lzma": _lzma}
+STREAMS: dict[str, Callable[[Any, int], Decompressor]] = {"bz2": _bz2, "lzma": _lzma}
 """Decoders that stop at a size: the codecs themselves would take all the memory a stream asks for."""
+
+DICTIONARY = 256 << 20
+"""Bytes that a decoder of lzma may take beside what it decodes; the highest preset takes a quarter of it."""

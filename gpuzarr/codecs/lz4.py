@@ -54,7 +54,7 @@ class Lz4Codec:
         found = int.from_bytes(view[:4], "little", signed=True)
         if found <= 0 or found > limit or (size is not None and found != size):
             raise bad_size("lz4", found, size)
-        out = into if into is not None else memoryview(np.empty(found, np.uint8))
+        out = into if into is not None else np.empty(found, np.uint8).data
         lz4.decompress(view, out)
         return out
 

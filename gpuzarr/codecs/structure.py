@@ -10,11 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gpuzarr.codecs.base import unknown_members
+import numpy as np
+
+from gpuzarr.codecs.base import Buffer, NativeOp, unknown_members
 from gpuzarr.errors import MetadataError
 from gpuzarr.metadata import CodecConfig
 
-__all__ = ["BytesCodec", "ShardingCodec", "TransposeCodec"]
+__all__ = ["BytesCodec", "ShardingCodec", "SwapStage", "TransposeCodec"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,29 @@ class BytesCodec:
 
     def to_config(self) -> CodecConfig:
         return CodecConfig("bytes", {} if self.endian is None else {"endian": self.endian})
+
+
+@dataclass(frozen=True, slots=True)
+class SwapStage:
+    """The byte order that `bytes` asks for, where filters before it keep the layout from having it."""
+
+    dtype: np.dtype[Any]
+    native: NativeOp | None = None
+
+    name = "bytes"
+
+    def encoded_size(self, size: int) -> int | None:
+        return size
+
+    def decode(self, data: Buffer, size: int | None, limit: int, into: memoryview | None = None) -> Buffer:
+        swapped = np.frombuffer(data, self.dtype).byteswap().view(np.uint8).data
+        if into is None:
+            return swapped
+        into[:] = swapped
+        return into
+
+    def encode(self, data: Buffer) -> Buffer:
+        return self.decode(data, None, 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,9 @@ class ZstdCodec:
         checksum = config.get("checksum", False)
         if not isinstance(checksum, bool):
             raise MetadataError(f"zstd: checksum must be true or false, not {checksum!r}", field="codecs")
-        return cls(config_int(config, "zstd", "level", -131072, 22, default=0), checksum)
+        level = config_int(config, "zstd", "level", -(2**31), 2**31 - 1, default=0)
+        # numcodecs wrote any level into documents, and libzstd takes the nearest that it has
+        return cls(max(-131072, min(level, 22)), checksum)
 
     def to_config(self) -> CodecConfig:
         return CodecConfig("zstd", {"level": self.level, "checksum": self.checksum})
@@ -72,7 +74,7 @@ class ZstdCodec:
         frames = list(_frames(view))
         if size is None:
             size = _total(frames, limit)
-        out = into if into is not None else memoryview(np.empty(size, np.uint8))
+        out = into if into is not None else np.empty(size, np.uint8).data
         at = 0
         for frame in frames:
             length = frame.content if frame.content is not None else _rest(frames, frame, size - at)
@@ -80,7 +82,7 @@ class ZstdCodec:
                 raise bad_size("zstd", f"more than {size}", size)
             part = out[at : at + length]
             if length or frame.content is None:
-                _decompress(zstd, view[frame.start : frame.stop], part)
+                zstd.decompress(view[frame.start : frame.stop], part)
             at += length
         if at != size:
             raise bad_size("zstd", at, size)
@@ -99,14 +101,6 @@ class _Frame:
     stop: int
     content: int | None
     most: int
-
-
-def _decompress(zstd: Any, data: memoryview, into: memoryview) -> None:
-    if len(into) == 0:
-        if len(zstd.decompress(data)):
-            raise bad_size("zstd", "more than 0", 0)
-        return
-    zstd.decompress(data, into)
 
 
 def _rest(frames: list[_Frame], frame: _Frame, room: int) -> int:

@@ -29,7 +29,7 @@ class Executor:
     """
 
     def __init__(self, threads: int | None = None, *, native: bool = True) -> None:
-        if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
+        if threads is not None and (type(threads) is not int or threads < 1):
             raise ValueError(f"threads must be a positive integer, not {threads!r}")
         self.threads = _cores() if threads is None else threads
         self.native = native

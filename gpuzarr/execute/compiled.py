@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,11 @@ Column = NDArray[np.int64]
 
 KEEP = 256
 """Programs kept."""
+
+KEPT_SLAB = 32 << 20
+"""Bytes a thread keeps for encoding into."""
+
+_thread = threading.local()
 
 STREAMING = 8 << 20
 """Bytes of a result from which on it is written past the caches, which would not hold it anyway."""
@@ -204,8 +210,11 @@ def _dense(column: Column) -> Column:
 Encoded = Iterator[tuple[int, Buffer | None]]
 
 
-def writer(leaf: Leaf) -> Callable[[range], tuple[Encoded, list[int]]] | None:
-    """What encodes a run of rows of `leaf`: the stored bytes of those it can do, and the rows left for Python."""
+def writer(leaf: Leaf) -> Callable[[range, bool], tuple[Encoded, list[int]]] | None:
+    """What encodes a run of rows of `leaf`: the stored bytes of those it can do, and the rows left for Python.
+
+    Its second argument tells to keep the bytes; else a thread's next run takes their place.
+    """
     bound = program(leaf.chain)
     tiles = leaf.plan.tiles
     if bound is None or not isinstance(tiles, Boxes):
@@ -238,8 +247,8 @@ def writer(leaf: Leaf) -> Callable[[range], tuple[Encoded, list[int]]] | None:
     if capacity < 0:
         return None
 
-    def run(rows: range) -> tuple[Encoded, list[int]]:
-        slab = np.empty((len(rows), capacity), np.uint8)
+    def run(rows: range, keep_bytes: bool) -> tuple[Encoded, list[int]]:
+        slab = _slab(len(rows), capacity, keep_bytes)
         # The module addresses a row's bytes from the slab's start: begin where row 0 would lie.
         args = native.WriteArgs(*fixed, a(slab) - rows.start * capacity, capacity, a(size), a(status))
         args.keep = keep
@@ -251,10 +260,21 @@ def writer(leaf: Leaf) -> Callable[[range], tuple[Encoded, list[int]]] | None:
     return run
 
 
+def _slab(rows: int, capacity: int, keep: bool) -> NDArray[np.uint8]:
+    """Room for a run's encoded bytes: new, or this thread's, which spares the system making pages of it again."""
+    nbytes = rows * capacity
+    if keep or nbytes > KEPT_SLAB:
+        return np.empty((rows, capacity), np.uint8)
+    kept: NDArray[np.uint8] | None = getattr(_thread, "slab", None)
+    if kept is None or kept.size < nbytes:
+        kept = _thread.slab = np.empty(nbytes, np.uint8)
+    return kept[:nbytes].reshape(rows, capacity)
+
+
 def _encoded(slab: NDArray[np.uint8], size: NDArray[np.int64], done: NDArray[np.bool_], first: int) -> Encoded:
     for k in np.flatnonzero(done).tolist():
         nbytes = int(size[first + k])
-        yield first + k, None if nbytes < 0 else memoryview(slab[k, :nbytes])
+        yield first + k, None if nbytes < 0 else slab[k, :nbytes].data
 
 
 def _whole_runs(whole: NDArray[np.bool_], rows: range) -> Iterator[range]:

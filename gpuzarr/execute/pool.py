@@ -44,7 +44,7 @@ class Pool:
                     return
                 try:
                     task(item)  # type: ignore[arg-type]
-                except BaseException as error:
+                except BaseException as error:  # noqa: BLE001  # raised again by the caller
                     errors.append(error)
 
         helpers = [self._started().submit(work) for _ in range(min(self.threads, many) - 1)]

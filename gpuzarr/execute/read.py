@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -166,7 +167,7 @@ class Work:
         per = max(1, -(-RUN // nbytes), n // (threads * 8))
         border = np.append(np.searchsorted(self.which, self.which[::per]), n)
         border = border[np.concatenate(([True], np.diff(border) > 0))].tolist()
-        return [range(a, b) for a, b in zip(border[:-1], border[1:], strict=True)]
+        return [range(a, b) for a, b in pairwise(border)]
 
     def run(self, rows: range) -> None:
         """A run of rows, in Python: one extent after another."""

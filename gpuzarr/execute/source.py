@@ -5,6 +5,9 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from functools import cache
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,8 +29,9 @@ class Source:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self.files = store if isinstance(store, FileReader) else None
-        self._versions = store if isinstance(store, Versioned) else None
+        files, versions = _powers(type(store))
+        self.files: Any = store if files else None
+        self._versions: Any = store if versions else None
         self._indexes: OrderedDict[tuple[str, int], tuple[Hashable, NDArray[np.int64]]] = OrderedDict()
         self._nbytes = 0
         self.paths: dict[str, str] = {}
@@ -72,6 +76,12 @@ class Source:
             while self._nbytes > INDEX_BYTES:
                 _, (_, dropped) = self._indexes.popitem(last=False)
                 self._nbytes -= dropped.nbytes
+
+
+@cache
+def _powers(kind: type[Store]) -> tuple[bool, bool]:
+    """Whether a kind of store has plain files, and tells versions: asked once, because asking is slow."""
+    return issubclass(kind, FileReader), issubclass(kind, Versioned)
 
 
 class Value:

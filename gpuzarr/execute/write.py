@@ -17,9 +17,12 @@ from gpuzarr.execute.pool import Pool
 from gpuzarr.memory.host import gather
 from gpuzarr.plan import WritePlan
 from gpuzarr.shard import OUTSIDE, place
-from gpuzarr.store import Buffer, Store
+from gpuzarr.store import Buffer, PartsWriter, Store
 
 __all__ = ["WriteJob", "write"]
+
+Parts = list[Buffer]
+"""Bytes one after another."""
 
 WINDOW = 64 << 20
 """Decoded bytes of shards that are assembled at a time (one shard at least)."""
@@ -55,7 +58,7 @@ def write(plan: WritePlan, chain: Chain, job: WriteJob) -> None:
         old = _old_values(window, job)
         new = _encode(window, chain, old, job)
 
-        def put(row: int, window: WritePlan = window, new: list[Buffer | None] = new) -> None:
+        def put(row: int, window: WritePlan = window, new: list[Parts | None] = new) -> None:
             _put(job.store, _key(window, row), new[row])
 
         job.pool.run(put, range(len(window)), len(window))
@@ -81,29 +84,35 @@ def _old_values(plan: WritePlan, job: WriteJob) -> list[Buffer | None]:
     return old
 
 
-def _put(store: Store, key: str, value: Buffer | None) -> None:
-    if value is None:
+def _put(store: Store, key: str, parts: Parts | None) -> None:
+    if parts is None:
         store.delete(key)
+    elif len(parts) > 1 and isinstance(store, PartsWriter):
+        store.put_parts(key, parts)
     else:
-        store.put(key, value)
+        store.put(key, _joined(parts))
 
 
-def _encode(plan: WritePlan, chain: Chain, old: list[Buffer | None], job: WriteJob) -> list[Buffer | None]:
-    """The new stored bytes of every row (None: nothing to store); `old` are those there now."""
-    if chain.shard is None:
+def _joined(parts: Parts) -> Buffer:
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _encode(plan: WritePlan, chain: Chain, old: list[Buffer | None], job: WriteJob) -> list[Parts | None]:
+    """The new stored bytes of every row, in parts (None: nothing to store); `old` are those there now."""
+    shard = chain.shard
+    if shard is None:
         return Leaf(plan, chain, job, old).encode_all()
-    opened = [_open(plan, row, chain, chain.shard, value) for row, value in enumerate(old)]
-    inner = plan.descend(chain.shard.level)
+    opened = [_open(plan, row, chain, shard, value) for row, value in enumerate(old)]
+    inner = plan.descend(shard.level)
     parent, slot = inner.parent.tolist(), inner.slot.tolist()
     need = (~inner.whole).tolist()
     inner_old = [opened[p].get(s) if n else None for p, s, n in zip(parent, slot, need, strict=True)]
-    new = _encode(inner, chain.shard.inner, inner_old, job)
-    for p, s, value in zip(parent, slot, new, strict=True):
-        if value is None:
+    new = _encode(inner, shard.inner, inner_old, job)
+    for p, s, parts in zip(parent, slot, new, strict=True):
+        if parts is None:
             opened[p].pop(s, None)
         else:
-            opened[p][s] = value
-    shard = chain.shard
+            opened[p][s] = _joined(parts)
     return [_assemble(shard, chain, chunks) for chunks in opened]
 
 
@@ -125,16 +134,19 @@ def _open(plan: WritePlan, row: int, chain: Chain, shard: Shard, value: Buffer |
     return {s: data[a : a + n] for s, a, n in zip(slots.tolist(), start.tolist(), nbytes.tolist(), strict=True)}
 
 
-def _assemble(shard: Shard, chain: Chain, chunks: dict[int, Buffer]) -> Buffer | None:
-    """A shard of encoded inner chunks, in the order of their slots; None where there is none."""
+def _assemble(shard: Shard, chain: Chain, chunks: dict[int, Buffer]) -> Parts | None:
+    """A shard of encoded inner chunks, in the order of their slots, as parts; None where there is none."""
     if not chunks:
         return None
     level = shard.level
-    parts = [chunks.get(slot) for slot in range(level.slots)]
-    sizes = [None if p is None else memoryview(p).nbytes for p in parts]
+    sizes: list[int | None] = [None] * level.slots
+    slots = sorted(chunks)
+    for slot in slots:
+        sizes[slot] = memoryview(chunks[slot]).nbytes
     index = encode_index(shard, place(sizes, level.index_size if level.at_start else 0))
-    stored = [p for p in parts if p is not None]
-    return chain.encode(b"".join([index, *stored] if level.at_start else [*stored, index]))
+    stored = [chunks[slot] for slot in slots]
+    parts = [index, *stored] if level.at_start else [*stored, index]
+    return [chain.encode(b"".join(parts))] if chain.stages else parts
 
 
 class Leaf:
@@ -153,13 +165,13 @@ class Leaf:
         per = min(most, max(1, -(-RUN // nbytes), n // (self.job.pool.threads * 8)))
         return [range(a, min(a + per, n)) for a in range(0, n, per)]
 
-    def encode_all(self) -> list[Buffer | None]:
+    def encode_all(self) -> list[Parts | None]:
         """The stored bytes of every row."""
-        new: list[Buffer | None] = [None] * len(self.plan)
+        new: list[Parts | None] = [None] * len(self.plan)
 
         def encode(rows: range) -> None:
-            for row, value in self.encode(rows):
-                new[row] = None if value is None else bytes(value)
+            for row, value in self.encode(rows, keep=True):
+                new[row] = None if value is None else [value]
 
         runs = self.runs()
         self.job.pool.run(encode, runs, len(runs))
@@ -167,18 +179,19 @@ class Leaf:
 
     def put(self, rows: range) -> None:
         """Encode a run of rows and store each at once."""
-        for row, value in self.encode(rows):
-            _put(self.job.store, _key(self.plan, row), value)
+        for row, value in self.encode(rows, keep=False):
+            _put(self.job.store, _key(self.plan, row), None if value is None else [value])
 
-    def encode(self, rows: range) -> Iterator[tuple[int, Buffer | None]]:
-        """Each row's stored bytes, good until the next; whole rows in the compiled module where it can."""
+    def encode(self, rows: range, keep: bool) -> Iterator[tuple[int, Buffer | None]]:
+        """Each row's stored bytes; unless `keep`, good until the next. Whole rows in the compiled module if it can."""
         rest: Any = rows
         if self.encoder is not None:
-            done, rest = self.encoder(rows)
+            done, rest = self.encoder(rows, keep)
             yield from done
         scratch = np.empty(self.layout.nbytes, np.uint8)
         for row in rest:
             yield row, self.one(row, scratch)
+            scratch = np.empty(self.layout.nbytes, np.uint8) if keep else scratch
 
     def one(self, row: int, scratch: NDArray[np.uint8]) -> Buffer | None:
         """One row's stored bytes, in Python."""
@@ -188,14 +201,14 @@ class Leaf:
             if old is None:
                 chunk[...] = self.job.fill
             else:
-                self.chain.decode(old, memoryview(scratch))
+                self.chain.decode(old, scratch.data)
         except CodecError as error:
             raise _located(error, self.plan, row, "decode") from error.__cause__
         gather(self.values, self.plan.tiles, range(row, row + 1), chunk)
         if self.job.skip_fill and self._all_fill(scratch):
             return None
         try:
-            return self.chain.encode(memoryview(scratch))
+            return self.chain.encode(scratch.data)
         except CodecError as error:
             raise _located(error, self.plan, row, "encode") from error.__cause__
 

@@ -36,10 +36,8 @@ class CodecConfig:
     configuration: dict[str, JSON] = field(default_factory=dict)
 
     def to_v3(self) -> dict[str, JSON]:
-        """The object form; without a `configuration` where there is nothing in it."""
-        found = explicit(self)
-        named: dict[str, JSON] = {"name": found.name}
-        return {**named, "configuration": found.configuration} if found.configuration else named
+        """The object form; without a `configuration` where there is nothing in it, but for codecs of numcodecs."""
+        return _object(explicit(self))
 
     def to_v2(self) -> dict[str, JSON]:
         return {"id": self.name.removeprefix("numcodecs."), **self.configuration}
@@ -58,8 +56,17 @@ def explicit(codec: CodecConfig) -> CodecConfig:
     whole: dict[str, JSON] = {"index_location": "end", **codec.configuration}
     for name in ("codecs", "index_codecs"):
         if name in whole:
-            whole[name] = [inner.to_v3() for inner in codec_list(whole[name])]
+            # What codec_list gives is explicit: making it so again would double the work at every level of shards.
+            whole[name] = [_object(inner) for inner in codec_list(whole[name])]
     return CodecConfig(codec.name, whole)
+
+
+def _object(codec: CodecConfig) -> dict[str, JSON]:
+    named: dict[str, JSON] = {"name": codec.name}
+    # Zarr-Python wants the member for its own names, even if nothing is in it
+    if codec.configuration or codec.name.startswith("numcodecs."):
+        return {**named, "configuration": codec.configuration}
+    return named
 
 
 _CODEC_MEMBERS = frozenset({"name", "configuration", "must_understand"})

@@ -7,7 +7,7 @@ its store, whatever the store is made of, so nothing else here or elsewhere has 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from itertools import count
 from os import getpid
 from typing import Protocol, runtime_checkable
@@ -15,7 +15,7 @@ from typing import Protocol, runtime_checkable
 from gpuzarr.errors import StoreError
 from gpuzarr.ranges import ByteRange, Requests
 
-__all__ = ["BatchReader", "Buffer", "FileReader", "Store", "Versioned", "check_key"]
+__all__ = ["BatchReader", "Buffer", "FileReader", "PartsWriter", "Store", "Versioned", "check_key"]
 
 Buffer = bytes | bytearray | memoryview
 """Bytes of a value. What `get` returns is not to be written to; `put` takes any C-contiguous buffer."""
@@ -69,6 +69,14 @@ class FileReader(Protocol):
 
     def file_path(self, key: str) -> str:
         """Where the value is, or would be."""
+
+
+@runtime_checkable
+class PartsWriter(Protocol):
+    """A store that takes a value in parts, which then need not be joined."""
+
+    def put_parts(self, key: str, parts: Sequence[Buffer]) -> None:
+        """As `put`, for a value that is the parts one after another."""
 
 
 @runtime_checkable

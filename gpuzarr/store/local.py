@@ -11,7 +11,7 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from stat import S_ISREG
@@ -41,6 +41,8 @@ _ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 _LARGE = 1 << 24
 # The system takes at most 2 GiB at once; what is larger than this is read in steps.
 _AT_ONCE = 1 << 30
+# Parts that one call may write: what POSIX systems allow.
+_PARTS = 1024
 _STEP = 1 << 26
 # How often to begin anew when another process makes or removes the same folders.
 _TRIES = 16
@@ -106,6 +108,10 @@ class LocalStore(StoreBase):
 
     def put(self, key: str, value: Buffer) -> None:
         """Write the value to a new file in the same folder, then move it over the old one."""
+        self.put_parts(key, (value,))
+
+    def put_parts(self, key: str, parts: Sequence[Buffer]) -> None:
+        """The same for a value in parts, without joining them first."""
         self._check_writable(key)
         path = self._base + check_key(key)
         folder = path[: path.rindex("/")] if "/" in key else self.root
@@ -113,7 +119,7 @@ class LocalStore(StoreBase):
         try:
             fd = self._create(temporary, folder)
             try:
-                write_all(fd, flat_bytes(value, key))
+                write_all(fd, *(flat_bytes(part, key) for part in parts))
                 if self.fsync:
                     os.fsync(fd)
             finally:
@@ -245,11 +251,21 @@ else:
         return memoryview(buffer)[:done]
 
 
-def write_all(fd: int, value: memoryview) -> None:
+def write_all(fd: int, *parts: memoryview) -> None:
     """Write all bytes where an open file stands: the system may take them in several turns."""
-    done = 0
-    while done < len(value):
-        done += os.write(fd, value[done:])
+    rest = [part for part in parts if len(part)]
+    first = 0
+    while first < len(rest):
+        done = _write(fd, rest[first : first + _PARTS])
+        while first < len(rest) and done >= len(rest[first]):
+            done -= len(rest[first])
+            first += 1
+        if done:
+            rest[first] = rest[first][done:]
+
+
+def _write(fd: int, parts: list[memoryview]) -> int:
+    return os.writev(fd, parts) if hasattr(os, "writev") else os.write(fd, parts[0])
 
 
 def _fsync_folder(folder: str) -> None:

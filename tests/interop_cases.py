@@ -1,0 +1,310 @@
+"""Arrays that implementations should agree on: documents, values, and who takes them.
+
+A case is one combination of data type, codecs, layout and format. Its `peers` are letters of `peers.PEERS`; who is
+left out does not know the case (`-` in the tables of its documentation, or refuses what the specification allows).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Case", "Fill", "cases_v3"]
+
+ALL = "ztr"
+LITTLE = {"name": "bytes", "configuration": {"endian": "little"}}
+BIG = {"name": "bytes", "configuration": {"endian": "big"}}
+PLAIN = {"name": "bytes"}
+CRC = {"name": "crc32c"}
+ZSTD = {"name": "zstd", "configuration": {"level": 1, "checksum": False}}
+GZIP = {"name": "gzip", "configuration": {"level": 1}}
+
+
+@dataclass(frozen=True)
+class Case:
+    """An array without chunks, the values to write into it, and who reads and writes it besides gpuzarr."""
+
+    name: str
+    documents: dict[str, Any]
+    values: NDArray[Any]
+    peers: str = ALL
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True)
+class Fill:
+    """A `fill_value` as documents spell it, and the element it means."""
+
+    name: str
+    documents: dict[str, Any]
+    element: NDArray[Any]
+    peers: str = ALL
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def codec(name: str, **configuration: Any) -> dict[str, Any]:
+    return {"name": name, "configuration": configuration}
+
+
+def values(dtype: Any, shape: Sequence[int], fill: Any = 0) -> NDArray[Any]:
+    """Elements of every kind that the type has; about a chunk of them is the fill value."""
+    dtype = np.dtype(dtype)
+    rng = np.random.default_rng(list(dtype.name.encode()))
+    count = int(np.prod(shape))
+    if dtype.type.__module__ == "ml_dtypes":
+        flat = np.array([1, 0.5, 2, 1.5, 1, 4])[rng.integers(0, 6, count)].astype(dtype)
+        if "int" in dtype.name:
+            flat = rng.integers(0 if "uint" in dtype.name else -2, 2, count).astype(dtype)
+    elif dtype.kind == "b":
+        flat = rng.integers(0, 2, count).astype(dtype)
+    elif dtype.kind in "iumM":
+        flat = np.frombuffer(rng.bytes(count * dtype.itemsize), dtype).copy()
+    elif dtype.kind in "fc":
+        flat = rng.normal(size=count).astype(dtype)
+        flat[: min(4, count)] = np.array([np.nan, np.inf, -np.inf, -0.0])[: min(4, count)]
+    elif dtype.kind == "U":
+        flat = np.array(["", "a", "żółw", "\U0001f40d", "b" * 9])[rng.integers(0, 5, count)].astype(dtype)
+    elif dtype.kind == "S":
+        flat = np.array([b"", b"a", b"\xff\x01", b"xyz" * 3])[rng.integers(0, 4, count)].astype(dtype)
+    elif dtype.kind == "V" and dtype.names is None:
+        flat = np.frombuffer(rng.bytes(count * dtype.itemsize), dtype).copy()
+    else:
+        flat = np.zeros(count, dtype)
+        for name in dtype.names:
+            field = dtype.fields[name][0]
+            flat[name] = values(field.base, (count, *field.shape), 0)
+    found = flat.reshape(shape)
+    if count:
+        found[tuple(slice(0, max(1, n // 3)) for n in shape)] = fill
+    return found
+
+
+# Format 3
+
+
+def v3(
+    data_type: Any,
+    codecs: Sequence[Any] = (LITTLE, ZSTD),
+    shape: Sequence[int] = (7, 10),
+    chunks: Sequence[int] = (3, 4),
+    fill: Any = 0,
+    keys: Any = None,
+    **members: Any,
+) -> dict[str, Any]:
+    return {
+        "zarr.json": {
+            "zarr_format": 3,
+            "node_type": "array",
+            "shape": list(shape),
+            "data_type": data_type,
+            "chunk_grid": codec("regular", chunk_shape=list(chunks)),
+            "chunk_key_encoding": keys or codec("default", separator="/"),
+            "fill_value": fill,
+            "codecs": list(codecs),
+            "attributes": {"title": "żółw", "of": [1, None, {"x": 2.5}]},
+            **members,
+        }
+    }
+
+
+CORE = {
+    "bool": False,
+    **dict.fromkeys(("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"), 7),
+    **dict.fromkeys(("float16", "float32", "float64"), 1.5),
+    **dict.fromkeys(("complex64", "complex128"), [1.5, -2.0]),
+}
+
+
+def element(name: str, fill: Any) -> Any:
+    return complex(*fill) if isinstance(fill, list) else np.dtype(name).type(fill)
+
+
+def cases_v3() -> Iterator[Case]:
+    yield from _types_v3()
+    yield from _small_types()
+    yield from _bytes_codecs()
+    yield from _layouts()
+    yield from _transposes()
+    yield from _shards()
+    yield from _filters_v3()
+
+
+def _types_v3() -> Iterator[Case]:
+    for name, fill in CORE.items():
+        data = values(name, (7, 10), element(name, fill))
+        yield Case(f"{name}-little-zstd", v3(name, fill=fill), data)
+        yield Case(f"{name}-big", v3(name, [BIG], fill=fill), data)
+        blosc = codec("blosc", cname="lz4", clevel=5, shuffle="shuffle", typesize=data.itemsize, blocksize=0)
+        yield Case(f"{name}-big-blosc", v3(name, [BIG, blosc], fill=fill), data)
+    yield Case("uint8-without-endian", v3("uint8", [PLAIN, GZIP]), values("uint8", (7, 10)))
+
+
+def _small_types() -> Iterator[Case]:
+    """Types that NumPy lacks, and raw bits: zarr-python has none of them."""
+    for bits in (8, 16, 24, 128):
+        data = values(f"V{bits // 8}", (7, 10), bytes(bits // 8))
+        yield Case(f"r{bits}", v3(f"r{bits}", [PLAIN, ZSTD], fill=[0] * (bits // 8)), data, "r")
+    both = "bfloat16 float8_e3m4 float8_e4m3b11fnuz float8_e4m3fnuz float8_e5m2 float8_e5m2fnuz float8_e8m0fnu"
+    for name in f"{both} float4_e2m1fn int2 int4".split():
+        yield _small(name, "tr")
+    for name in ("float8_e4m3", "uint2", "uint4"):
+        yield _small(name, "r")
+    yield _small("float8_e4m3fn", "t")
+
+
+def _small(name: str, peers: str) -> Case:
+    import ml_dtypes
+
+    dtype = np.dtype(getattr(ml_dtypes, name))
+    return Case(name, v3(name, [LITTLE if dtype.itemsize > 1 else PLAIN, ZSTD], fill=1), values(dtype, (7, 10), 1), peers)
+
+
+def _bytes_codecs() -> Iterator[Case]:
+    chains: dict[str, tuple[list[Any], str]] = {
+        "none": ([], ALL),
+        "gzip0": ([codec("gzip", level=0)], ALL),
+        "gzip9": ([codec("gzip", level=9)], ALL),
+        "zstd": ([codec("zstd", level=19, checksum=False)], ALL),
+        "zstd-negative": ([codec("zstd", level=-5, checksum=False)], ALL),
+        "zstd-checksum": ([codec("zstd", level=0, checksum=True)], ALL),
+        "crc32c": ([CRC], ALL),
+        "gzip-crc32c": ([GZIP, CRC], ALL),
+        "crc32c-zstd": ([CRC, ZSTD], ALL),
+        "zstd-gzip-crc32c": ([ZSTD, GZIP, CRC], ALL),
+        "crc32c-crc32c": ([CRC, CRC], ALL),
+    }
+    names = ("lz4", "lz4hc", "blosclz", "zstd", "zlib")
+    for cname, shuffle in itertools.product(names, ("noshuffle", "shuffle", "bitshuffle")):
+        one = codec("blosc", cname=cname, clevel=5, shuffle=shuffle, typesize=4, blocksize=0)
+        chains[f"blosc-{cname}-{shuffle}"] = [one], ALL
+    stored = codec("blosc", cname="lz4", clevel=0, shuffle="shuffle", typesize=4, blocksize=0)
+    blocks = codec("blosc", cname="zstd", clevel=9, shuffle="shuffle", typesize=4, blocksize=128)
+    twice = codec("blosc", cname="lz4", clevel=5, shuffle="noshuffle", typesize=1, blocksize=0)
+    chains |= {"blosc-stored": ([stored], ALL), "blosc-blocks": ([blocks], ALL), "blosc-crc32c": ([twice, CRC], ALL)}
+    smooth = np.cumsum(np.ones((30, 40), np.int32), axis=1, dtype=np.int32)
+    smooth[:10, :16] = 0
+    for name, (chain, peers) in chains.items():
+        yield Case(name, v3("int32", [LITTLE, *chain], (30, 40), (10, 16)), smooth, peers)
+
+
+def _layouts() -> Iterator[Case]:
+    for shape, chunks in (
+        ((), ()),
+        ((1,), (1,)),
+        ((11,), (4,)),
+        ((5, 6), (8, 9)),
+        ((4, 5), (1, 1)),
+        ((3, 4, 5), (2, 4, 3)),
+        ((2, 3, 2, 3, 2), (1, 2, 2, 3, 1)),
+    ):
+        yield Case(f"shape{shape}", v3("int16", shape=shape, chunks=chunks, fill=-1), values("int16", shape, -1))
+    for shape, chunks in (((0,), (2,)), ((3, 0), (2, 2)), ((0, 3, 0), (1, 3, 2))):
+        yield Case(f"shape{shape}", v3("int16", shape=shape, chunks=chunks), values("int16", shape))
+    for name, separator in itertools.product(("default", "v2"), "/."):
+        for shape, chunks in (((7, 10), (3, 4)), ((), ())):
+            keys = codec(name, separator=separator)
+            data = values("uint8", shape)
+            yield Case(f"keys-{name}{separator}-{len(shape)}d", v3("uint8", [PLAIN], shape, chunks, keys=keys), data)
+    names = v3("uint8", [PLAIN], dimension_names=["y", None])
+    yield Case("dimension-names", names, values("uint8", (7, 10)))
+
+
+def _transposes() -> Iterator[Case]:
+    for order in itertools.permutations(range(3)):
+        chain = [codec("transpose", order=list(order)), BIG, ZSTD]
+        yield Case(f"transpose{order}", v3("uint16", chain, (5, 6, 7), (2, 3, 4)), values("uint16", (5, 6, 7)))
+    twice = [codec("transpose", order=[1, 2, 0]), codec("transpose", order=[2, 1, 0]), LITTLE]
+    yield Case("transpose-twice", v3("uint16", twice, (5, 6, 7), (2, 3, 4)), values("uint16", (5, 6, 7)))
+
+
+def sharding(chunk: Sequence[int], codecs: Sequence[Any], index: Sequence[Any] = (LITTLE, CRC), at: str = "end") -> Any:
+    return codec(
+        "sharding_indexed", chunk_shape=list(chunk), codecs=list(codecs), index_codecs=list(index), index_location=at
+    )
+
+
+def _shards() -> Iterator[Case]:
+    turn = codec("transpose", order=[1, 0])
+    blosc = codec("blosc", cname="zstd", clevel=5, shuffle="bitshuffle", typesize=2, blocksize=0)
+    inner = (3, 2)
+    chains: dict[str, tuple[list[Any], str]] = {
+        "plain": ([sharding(inner, [LITTLE])], ALL),
+        "big": ([sharding(inner, [BIG])], ALL),
+        "start": ([sharding(inner, [LITTLE, ZSTD], at="start")], ALL),
+        "end": ([sharding(inner, [LITTLE, ZSTD])], ALL),
+        "gzip": ([sharding(inner, [LITTLE, GZIP])], ALL),
+        "blosc": ([sharding(inner, [LITTLE, blosc], at="start")], ALL),
+        "crc-inside": ([sharding(inner, [LITTLE, CRC])], ALL),
+        "index-without-crc": ([sharding(inner, [LITTLE, ZSTD], [LITTLE])], ALL),
+        "index-big": ([sharding(inner, [LITTLE, ZSTD], [BIG, CRC])], ALL),
+        "index-big-start-without-crc": ([sharding(inner, [BIG], [BIG], "start")], ALL),
+        "index-two-crcs": ([sharding(inner, [LITTLE], [LITTLE, CRC, CRC])], ALL),
+        "transposed-inside": ([sharding(inner, [turn, LITTLE, ZSTD])], ALL),
+        "nested": ([sharding((6, 4), [sharding(inner, [LITTLE, ZSTD])])], ALL),
+        "nested-start-end": ([sharding((6, 4), [sharding(inner, [BIG, GZIP])], at="start")], ALL),
+        "nested-end-start": ([sharding((6, 4), [sharding(inner, [LITTLE], at="start"), CRC])], "zr"),
+        "nested-three": ([sharding((6, 8), [sharding((6, 4), [sharding(inner, [LITTLE])], at="start")])], ALL),
+        "nested-transposed": ([sharding((6, 4), [turn, sharding((2, 3), [LITTLE, ZSTD])])], ALL),
+        "codecs-after": ([sharding(inner, [LITTLE]), ZSTD], "zr"),
+        "codecs-after-start": ([sharding(inner, [LITTLE, ZSTD], at="start"), GZIP, CRC], "zr"),
+        "transposed-and-after": ([turn, sharding((2, 2), [LITTLE]), GZIP], "zr"),
+        "transposed-outside": ([turn, sharding((2, 2), [LITTLE, ZSTD])], ALL),
+        "transposed-everywhere": ([turn, sharding((2, 2), [turn, BIG, CRC])], ALL),
+    }
+    for name, (chain, peers) in chains.items():
+        data = values("uint16", (7, 13), 5)
+        yield Case(f"shards-{name}", v3("uint16", chain, (7, 13), (6, 8), fill=5), data, peers)
+    long = v3("uint16", [turn, sharding((4, 3), [LITTLE])], (7, 13), (6, 8), fill=5)
+    # inner chunks divide the shard as it is stored, which zarr-python compares with the shard as it is
+    yield Case("shards-transposed-oblong", long, values("uint16", (7, 13), 5), "tr")
+    for name in ("bool", "int8", "float64", "complex64"):
+        one = v3(name, [sharding((2,), [LITTLE, ZSTD])], (21,), (6,), fill=CORE[name])
+        yield Case(f"shards-{name}", one, values(name, (21,), element(name, CORE[name])))
+    whole = v3("int32", [sharding((2, 2, 2), [LITTLE])], (4, 4, 4), (4, 4, 4))
+    yield Case("shards-one", whole, values("int32", (4, 4, 4)))
+    yield Case("shards-scalar", v3("int32", [sharding((), [LITTLE])], (), ()), values("int32", ()), "Ztr")
+
+
+def _filters_v3() -> Iterator[Case]:
+    """Codecs of numcodecs in format 3: zarr-python's names for them, which other implementations share in part."""
+    data = np.arange(70, dtype=np.int32).reshape(7, 10) * 3
+    floats = np.arange(70).reshape(7, 10) / 8
+    delta = codec("numcodecs.delta", dtype="<i4", astype="<i2")
+    scale = codec("numcodecs.fixedscaleoffset", offset=0, scale=8, dtype="<f8", astype="<u2")
+    round_ = codec("numcodecs.bitround", keepbits=9)
+    turn = codec("transpose", order=[1, 0])
+    chains: dict[str, tuple[NDArray[Any], list[Any], str]] = {
+        "delta": (data, [delta, LITTLE, ZSTD], "z"),
+        "delta-big": (data, [delta, BIG], "Z"),
+        "delta-transposed": (data, [turn, delta, LITTLE], "Z"),
+        "delta-in-shards": (data, [sharding((2, 5), [delta, BIG, CRC])], "Z"),
+        "scale": (floats, [scale, BIG, GZIP], "Zr"),
+        "scale-transposed": (floats, [scale, turn, LITTLE], "r"),  # zarr-python flattens first
+        "scale-delta": (floats, [scale, codec("numcodecs.delta", dtype="<u2"), LITTLE], "z"),
+        "astype": (data, [codec("numcodecs.astype", encode_dtype="<i2", decode_dtype="<i4"), BIG], "Z"),
+        "bitround": (floats.astype("f4"), [round_, LITTLE, ZSTD], "zr"),
+        "quantize": (floats, [codec("numcodecs.quantize", digits=3, dtype="<f8"), LITTLE], "z"),
+        "packbits": (data % 5 == 0, [codec("numcodecs.packbits"), PLAIN], "z"),
+        "shuffle": (data, [LITTLE, codec("numcodecs.shuffle", elementsize=4), ZSTD], "zr"),
+        "zlib": (data, [LITTLE, codec("numcodecs.zlib", level=3)], "z"),
+        "bz2": (data, [LITTLE, codec("numcodecs.bz2", level=1)], "z"),
+        "lz4": (data, [LITTLE, codec("numcodecs.lz4", acceleration=1)], "z"),
+        "lzma": (data, [LITTLE, codec("numcodecs.lzma", format=1, check=-1, preset=1, filters=None)], "z"),
+        "blosc": (data, [LITTLE, codec("numcodecs.blosc", cname="zstd", clevel=5, shuffle=2, blocksize=0)], "z"),
+        "zstd": (data, [LITTLE, codec("numcodecs.zstd", level=3)], "z"),
+        "gzip": (data, [LITTLE, codec("numcodecs.gzip", level=3)], "z"),
+    }
+    for check in ("adler32", "crc32", "crc32c", "fletcher32", "jenkins_lookup3"):
+        chains[check] = data, [LITTLE, codec(f"numcodecs.{check}")], "z"
+    for name, (stored, chain, peers) in chains.items():
+        documents = v3(stored.dtype.name, chain, (7, 10), (4, 5), fill=False if stored.dtype == bool else 0)
+        yield Case(f"numcodecs-{name}", documents, stored, peers)

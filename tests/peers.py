@@ -1,0 +1,160 @@
+"""Other implementations of Zarr, each as something that reads and writes an array in a folder.
+
+The rule: a peer is used through its ordinary way of opening a folder, and told nothing but the path.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import gpuzarr
+
+__all__ = ["PEERS", "Peer", "gpuzarr_reads", "peer", "put_documents", "same", "ways_of_reading"]
+
+
+@dataclass(frozen=True)
+class Peer:
+    """An implementation: `read` and `write` take a folder, `write` an array that is there already."""
+
+    name: str
+    read: Callable[[Path], NDArray[Any]]
+    write: Callable[[Path, NDArray[Any]], None]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What other packages warn of is not what is tested here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _zarr() -> Peer:
+    zarr = pytest.importorskip("zarr")
+
+    def read(folder: Path) -> NDArray[Any]:
+        with _quiet():
+            return np.asarray(zarr.open_array(str(folder), mode="r")[...])
+
+    def write(folder: Path, values: NDArray[Any]) -> None:
+        with _quiet():
+            zarr.open_array(str(folder), mode="r+")[...] = values
+
+    return Peer("zarr", read, write)
+
+
+def _tensorstore() -> Peer:
+    ts = pytest.importorskip("tensorstore")
+
+    def opened(folder: Path) -> Any:
+        driver = "zarr3" if (folder / "zarr.json").exists() else "zarr"
+        spec = {"driver": driver, "kvstore": {"driver": "file", "path": str(folder)}}
+        return ts.open(spec, open=True).result()
+
+    def read(folder: Path) -> NDArray[Any]:
+        return np.asarray(opened(folder).read().result())
+
+    def write(folder: Path, values: NDArray[Any]) -> None:
+        opened(folder).write(values).result()
+
+    return Peer("tensorstore", read, write)
+
+
+def _zarrista() -> Peer:
+    zarrista = pytest.importorskip("zarrista")
+
+    def opened(folder: Path) -> Any:
+        return zarrista.Array.open(zarrista.store.FilesystemStore(str(folder)))
+
+    def read(folder: Path) -> NDArray[Any]:
+        array = opened(folder)
+        raw = re.fullmatch(r"r([0-9]+)", array.metadata["data_type"]) if "zarr.json" in os.listdir(folder) else None
+        if raw is None:
+            return np.array(array[...].to_numpy())
+        # raw bits have no way to NumPy but their bytes
+        return np.frombuffer(array[...].buffer(), f"V{int(raw[1]) // 8}").reshape(array.shape)
+
+    def write(folder: Path, values: NDArray[Any]) -> None:
+        # as plain bytes: its other ways in know fewer data types
+        opened(folder)[...] = values.astype(values.dtype.newbyteorder("="), copy=False).tobytes()
+
+    return Peer("zarrista", read, write)
+
+
+def _new_zarr() -> Peer:
+    zarr = pytest.importorskip("zarr")
+    if tuple(int(n) for n in zarr.__version__.split(".")[:2]) < (3, 4):
+        pytest.skip(f"zarr-python {zarr.__version__} gets this wrong by itself; 3.4 does not")
+    return _zarr()
+
+
+PEERS = {"z": _zarr, "Z": _new_zarr, "t": _tensorstore, "r": _zarrista}
+"""Each by a letter, so that a case can say in a word who takes it."""
+
+
+def peer(letter: str) -> Peer:
+    """The implementation; the test is skipped where it is not installed."""
+    return PEERS[letter]()
+
+
+def put_documents(folder: Path, documents: dict[str, Any]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, document in documents.items():
+        (folder / name).write_text(json.dumps(document))
+
+
+def same(found: Any, wanted: NDArray[Any]) -> bool:
+    """Whether two arrays are equal bit for bit, whatever their byte order."""
+    found = np.asarray(found)
+    if found.shape != wanted.shape or found.dtype.itemsize != wanted.dtype.itemsize:
+        return False
+    native = [np.ascontiguousarray(a.astype(a.dtype.newbyteorder("="), copy=False)) for a in (found, wanted)]
+    return native[0].tobytes() == native[1].tobytes()
+
+
+def ways_of_reading(folder: Path) -> Iterator[tuple[str, gpuzarr.Array]]:
+    """The array there from files and from memory, with the compiled module (where there is one) and without."""
+    values = {f.relative_to(folder).as_posix(): f.read_bytes() for f in folder.rglob("*") if f.is_file()}
+    for native in (True, False):
+        executor = gpuzarr.Executor(threads=1, native=native)
+        how = "compiled" if native else "Python"
+        yield f"files, {how}", gpuzarr.open_array(folder, mode="r", executor=executor)
+        yield f"memory, {how}", gpuzarr.open_array(values, mode="r", executor=executor)
+
+
+def gpuzarr_reads(folder: Path, wanted: NDArray[Any]) -> list[str]:
+    """The ways of reading that do not give what is wanted."""
+    wrong = []
+    for how, array in ways_of_reading(folder):
+        for name, found, expected in _selections(array, wanted):
+            if not same(found, expected):
+                wrong.append(f"{how}: {name}")
+    return wrong
+
+
+def _selections(array: gpuzarr.Array, wanted: NDArray[Any]) -> Iterator[tuple[str, Any, Any]]:
+    yield "whole", array[...], wanted
+    crop = tuple(slice(n // 4, n - n // 5) for n in wanted.shape)
+    yield "crop", array[crop], wanted[crop]
+    turned = tuple(slice(None, None, -2) for _ in wanted.shape)
+    yield "steps backwards", array[turned], wanted[turned]
+    out = np.zeros(wanted.shape, wanted.dtype.newbyteorder("="), order="F")
+    yield "into memory in another order", array.read(..., out=out), wanted
+    if wanted.size and wanted.ndim:
+        points = tuple(np.array([0, n - 1, n // 2, 0]) for n in wanted.shape)
+        yield "points", array.vindex[points], wanted[points]
+        rows = (np.array([wanted.shape[0] - 1, 0]), *(slice(None),) * (wanted.ndim - 1))
+        yield "outer indexing", array.oindex[rows], wanted[rows]
+        yield "several at once", array.read_many([crop, crop]), np.stack([wanted[crop]] * 2)
