@@ -10,7 +10,7 @@ from pathlib import Path
 
 from .harness import run
 from .peers import PEERS
-from .report import markdown, plot
+from .report import markdown, plot, put_between, summary
 from .results import Results
 from .sizes import SIZES
 from .workloads import workloads
@@ -44,6 +44,12 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--json", type=Path, metavar="OUT", help="write every sample")
     made.add_argument(
         "--markdown", type=Path, metavar="OUT", help="write the tables (without it they are printed)"
+    )
+    made.add_argument(
+        "--readme",
+        type=Path,
+        metavar="FILE.md",
+        help="rewrite what stands between its marks benchmarks:begin and benchmarks:end",
     )
     made.add_argument("--plot", type=Path, metavar="OUT.png", help="draw the picture (needs matplotlib)")
     made.add_argument("--load", type=Path, metavar="JSON", help="report an earlier run instead of measuring")
@@ -88,6 +94,8 @@ def main() -> int:
         options.markdown.write_text(markdown(results), encoding="utf-8")
     else:
         print(markdown(results))
+    if options.readme:
+        put_between(options.readme, summary(results))
     if options.plot:
         plot(results, options.plot)
     return int(any(cell.wrong for row in results.rows for cell in row.cells.values()))

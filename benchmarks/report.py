@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-__all__ = ["markdown", "plot"]
+__all__ = ["markdown", "plot", "put_between", "summary"]
+
+MARKS = "<!-- benchmarks:begin -->\n", "<!-- benchmarks:end -->\n"
 
 BLANK = "–"  # noqa: RUF001  no such operation
 
@@ -116,17 +118,37 @@ def sections(results: Results) -> Iterator[tuple[str, str]]:
     yield "Peak memory, in sizes of the result", all_peers(results, memory)
 
 
-def markdown(results: Results) -> str:
-    """The whole report."""
+def heading(results: Results) -> str:
+    """When, where and with what it was measured."""
     about = results.about
     versions = ", ".join(f"{peer} {version}" for peer, version in results.peers.items())
     shape = " x ".join(map(str, about["shape"]))
-    head = (
+    return (
         f"{about['date']}, {about['processor']}, {about['cores']} cores, {about['system']}. "
         f"Python {about['python']}, NumPy {about['numpy']}, {versions}. "
         f"Volume of {shape} uint16, {about['repetitions']} repetitions, load average {about['load']}.\n"
     )
-    return "\n".join([head, *(f"### {title}\n\n{text}" for title, text in sections(results))])
+
+
+def markdown(results: Results) -> str:
+    """The whole report."""
+    return "\n".join([heading(results), *(f"### {title}\n\n{text}" for title, text in sections(results))])
+
+
+def summary(results: Results) -> str:
+    """The part of the report that a reader in a hurry wants: gpuzarr against the best peer each time."""
+    return "\n".join([heading(results), families(results), against_best(results)])
+
+
+def put_between(path: Path, text: str) -> None:
+    """Replace what stands between the marks in a document. Raises ValueError where it has not each of them once."""
+    document = path.read_text(encoding="utf-8")
+    begin, end = MARKS
+    if document.count(begin) != 1 or document.count(end) != 1 or document.index(end) < document.index(begin):
+        raise ValueError(f"{path} has not {begin.strip()} and {end.strip()} once each, in this order")
+    before, _, rest = document.partition(begin)
+    after = rest.partition(end)[2]
+    path.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
 
 
 def plot(results: Results, path: Path) -> None:

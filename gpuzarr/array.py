@@ -23,7 +23,7 @@ from gpuzarr.metadata import ArrayMetadata, CodecConfig
 from gpuzarr.options import Options
 from gpuzarr.plan import ReadPlan, WritePlan, plan_read, plan_write
 from gpuzarr.selection import Selection
-from gpuzarr.store import Store
+from gpuzarr.store import Sized, Store
 
 if TYPE_CHECKING:
     from gpuzarr.report import Explanation, Info
@@ -197,8 +197,10 @@ class Array:
 
     def nbytes_stored(self) -> int:
         """Bytes of all values under the array's path, documents included."""
-        sizes = (self._store.get(key) for key in self._store.list(self._folder))
-        return sum(memoryview(value).nbytes for value in sizes if value is not None)
+        keys = self._store.list(self._folder)
+        if isinstance(self._store, Sized):
+            return sum(self._store.size(key) or 0 for key in keys)
+        return sum(memoryview(self._store.get(key) or b"").nbytes for key in keys)
 
     def _chunk_keys(self) -> Iterator[tuple[str, tuple[int, ...]]]:
         """The keys of stored chunks (shards) within the grid, with their coordinates."""
@@ -291,17 +293,18 @@ class Array:
         self._check_fields(fields)
         found = self._read(chosen)[fields]
         if out is None:
-            return found.copy() if isinstance(fields, str) else found
+            return found[()] if chosen.shape == () else found.copy() if isinstance(fields, str) else found
         if getattr(out, "shape", None) != found.shape or out.dtype != found.dtype:
             raise ShapeError("out does not fit the fields", shape=getattr(out, "shape", None), wanted=found.shape)
         out[...] = found
         return out
 
     def _check_fields(self, fields: list[str] | str) -> None:
-        known = self.dtype.names or ()
-        for name in [fields] if isinstance(fields, str) else fields:
-            if name not in known:
-                raise SelectionError(f"no field {name!r} in {self.dtype}", selection=name, shape=self.shape)
+        known, names = self.dtype.names or (), [fields] if isinstance(fields, str) else fields
+        for name in names:
+            if name not in known or names.count(name) > 1:
+                what = "is named twice" if name in known else "is not there"
+                raise SelectionError(f"no field {name!r} in {self.dtype}: it {what}", selection=name, shape=self.shape)
 
     def read_many(self, wanted: Sequence[Any], *, out: Any = None, stream: Any = None) -> Any:
         """Read several selections of one result shape as one plan: a chunk they share is decoded once.
@@ -337,18 +340,22 @@ class Array:
         [0, 1, 1, 0]
         """
         fields, rest = selection.split_fields(wanted)
-        chosen = selection.select(rest, self.shape)
+        self._assign(fields, selection.select(rest, self.shape), values)
+
+    def _assign(self, fields: list[str] | str | None, chosen: Selection, values: Any) -> None:
+        """Write all of each element, or some fields: those are read, changed and written back."""
         if fields is None:
             self._write(chosen, values)
             return
         self._check_fields(fields)
-        whole = np.array(self._read(chosen))
-        whole[fields] = as_host(values)
+        whole = self.configure(meta_array="cpu")._read(chosen)
+        part = whole[fields]
+        part[...] = _broadcast(_convert(values, part.dtype), part.shape)
         self._write(chosen, whole)
 
     def _write(self, chosen: Selection, values: Any) -> None:
         node.require_writable(self._store, self._folder + "*")
-        source = _broadcast(self._convert(values), chosen.shape)
+        source = _broadcast(_convert(values, self.dtype), chosen.shape)
         if source.dtype != self._binding.raw:
             source = source.view(self._binding.raw)
         plan: WritePlan = plan_write(
@@ -361,17 +368,6 @@ class Array:
         view = chosen.view(source)
         job = WriteJob(runner.pool, self._store, self._binding.fill, view, skip, runner.native)
         write(plan, self._binding.chain, job)
-
-    def _convert(self, values: Any) -> NDArray[Any]:
-        """Values in the array's data type, converted as an assignment to a NumPy array would."""
-        if not hasattr(values, "dtype") and not hasattr(values, "__array_interface__"):
-            return np.asarray(values, self.dtype)
-        host = as_host(values)
-        if host.dtype == self.dtype:
-            return host
-        if host.dtype == self._binding.raw:  # a type NumPy lacks, as bits
-            return host.view(self.dtype)
-        return host.astype(self.dtype)
 
     # -- other ways of indexing --------------------------------------------------------------------------------
 
@@ -463,7 +459,7 @@ class Array:
         >>> a.append([7, 8]), a[...].tolist()
         ((5,), [0, 1, 2, 7, 8])
         """
-        values = self._convert(data)
+        values = _convert(data, self.dtype)
         if values.ndim != self.ndim or not -self.ndim <= axis < self.ndim:
             raise ShapeError(f"can't append {values.shape} along axis {axis}", shape=values.shape, wanted=self.shape)
         axis %= self.ndim
@@ -562,7 +558,8 @@ class Indexer:
         return self._array._scalar(result, wanted) if chosen.shape == () else result
 
     def __setitem__(self, wanted: Any, values: Any) -> None:
-        self._array._write(self._rule(wanted, self._array.shape), values)
+        fields, rest = selection.split_fields(wanted)
+        self._array._assign(fields, self._rule(rest, self._array.shape), values)
 
 
 def _batch_view(target: NDArray[Any], chosen: Selection) -> NDArray[Any]:
@@ -570,9 +567,17 @@ def _batch_view(target: NDArray[Any], chosen: Selection) -> NDArray[Any]:
     return target[(slice(None), *(chosen.index or ()), ...)]
 
 
+def _convert(values: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Values in a data type, converted as an assignment to a NumPy array would."""
+    if not hasattr(values, "dtype") and not hasattr(values, "__array_interface__"):
+        return np.asarray(values, dtype)
+    host = as_host(values)
+    return host if host.dtype == dtype else host.astype(dtype)
+
+
 def _broadcast(values: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
     while values.ndim > len(shape) and values.shape[0] == 1:
-        values = values[0]
+        values = values.reshape(values.shape[1:])
     try:
         return np.broadcast_to(values, shape)
     except ValueError as error:

@@ -76,15 +76,17 @@ class Requests:
         step = self.offset[1:] - end[:-1]
         joins = (self.key[1:] == self.key[:-1]) & (step >= 0) & (step <= gap)
         joins &= (self.length[1:] >= 0) & (self.length[:-1] >= 0) & (self.offset[:-1] >= 0)
-        which = np.concatenate(([0], np.cumsum(~joins)))
-        first = np.flatnonzero(np.concatenate(([True], ~joins)))
-        # Cut every joined run into pieces of `limit` bytes, measured from where the run begins.
-        piece = (end - self.offset[first][which] - 1) // max(1, limit)
-        piece[self.length < 0] = 0
-        starts = np.concatenate(([True], (np.diff(which) != 0) | (np.diff(piece) != 0)))
+        starts = np.concatenate(([True], ~joins))
+        first = np.flatnonzero(starts)
+        last = np.append(first[1:], n) - 1
+        for run in np.flatnonzero((last > first) & (end[last] - self.offset[first] > limit)).tolist():
+            row, stop = int(first[run]), int(last[run]) + 1
+            while row < stop:  # as many rows as the limit takes, and one at least
+                starts[row] = True
+                row = max(row + 1, row + int(np.searchsorted(end[row:stop], self.offset[row] + limit, "right")))
         first = np.flatnonzero(starts)
         which = np.cumsum(starts) - 1
-        last = np.concatenate((first[1:], [n])) - 1
+        last = np.append(first[1:], n) - 1
         length = np.where(self.length[first] < 0, self.length[first], end[last] - self.offset[first])
         joined = Requests(self.keys, self.key[first], self.offset[first], length)
         return joined, which, self.offset - self.offset[first][which]

@@ -18,7 +18,7 @@ sys.path.insert(0, str(ROOT))  # the benchmarks are not part of the wheel
 from benchmarks.data import Stores  # noqa: E402
 from benchmarks.harness import Harness  # noqa: E402
 from benchmarks.peers import Reference  # noqa: E402
-from benchmarks.report import markdown, plot  # noqa: E402
+from benchmarks.report import markdown, plot, put_between, summary  # noqa: E402
 from benchmarks.results import Cell, Results, Row  # noqa: E402
 from benchmarks.sizes import SIZES  # noqa: E402
 from benchmarks.worker import Answer, Sample, Worker, measure  # noqa: E402
@@ -102,6 +102,25 @@ def test_a_win_and_a_loss_are_told_apart() -> None:
     assert "| read whole | 2 GB/s | 1 GB/s | z5py | **2.00** |" in markdown(won)
     assert "| read whole | 0.5 GB/s | 1 GB/s | z5py | 0.50 (slower) |" in markdown(lost)
     assert "| whole reads | 1 | 1 | 0.50 (slower) |" in markdown(lost)
+
+
+def test_a_section_of_a_document_is_replaced_and_nothing_else(tmp_path: Path) -> None:
+    document = tmp_path / "README.md"
+    document.write_text("# A\n<!-- benchmarks:begin -->\nold\n<!-- benchmarks:end -->\n# B\n", encoding="utf-8")
+    for _ in range(2):
+        put_between(document, summary(results_of(gpuzarr=2.0, zarr=1.0)))
+        text = document.read_text(encoding="utf-8")
+        assert text.startswith("# A\n<!-- benchmarks:begin -->\n")
+        assert text.endswith("\n<!-- benchmarks:end -->\n# B\n")
+        assert "old" not in text
+        assert text.count("0.50 (slower)") == 2
+
+
+def test_a_document_without_the_marks_is_left_alone(tmp_path: Path) -> None:
+    document = tmp_path / "README.md"
+    document.write_text("<!-- benchmarks:end -->\n<!-- benchmarks:begin -->\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="once each, in this order"):
+        put_between(document, "text")
 
 
 def test_the_picture_is_a_png(tmp_path: Path) -> None:

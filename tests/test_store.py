@@ -23,6 +23,7 @@ from gpuzarr.store import (
     LocalStore,
     MappingStore,
     MemoryStore,
+    Sized,
     Store,
     Versioned,
     ZipStore,
@@ -135,6 +136,7 @@ def test_an_absent_value_and_a_folder_are_none(filled: Store, key: str) -> None:
         (ByteRange(-1000), VALUE),
         (ByteRange(-1000, 3), VALUE[:3]),
     ],
+    ids=lambda value: f"{value.offset},{value.length}" if isinstance(value, ByteRange) else "",
 )
 def test_a_range_gives_what_there_is_of_it(filled: Store, part: ByteRange, expected: bytes) -> None:
     got = filled.get("a/c/0/0", part)
@@ -392,3 +394,11 @@ def test_a_store_behaves_like_a_dictionary(kind: str) -> None:
         max_examples=40, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
     )
     case().runTest()
+
+
+def test_a_store_that_is_sized_tells_the_size_of_values_without_reading_them(store: Store) -> None:
+    if not isinstance(store, Sized):
+        assert isinstance(store, MappingStore)
+        return
+    store.put("a/b", b"12345")
+    assert (store.size("a/b"), store.size("a/c"), store.size("a")) == (5, None, None)

@@ -81,9 +81,7 @@ def test_a_file_that_a_killed_writer_left_is_no_key_and_does_no_harm(
     assert names_in(local.root) == []
 
 
-def test_a_full_disk_is_an_error_that_names_the_key(
-    local: LocalStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_is_an_error_that_names_the_key(local: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: Any) -> int:
         raise OSError(28, "No space left on device")
 
@@ -95,9 +93,7 @@ def test_a_full_disk_is_an_error_that_names_the_key(
 
 
 @pytest.mark.skipif(not hasattr(os, "pread"), reason="reads by another call here")
-def test_reads_and_writes_that_the_system_cuts_short_go_on(
-    local: LocalStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_reads_and_writes_that_the_system_cuts_short_go_on(local: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
     value = os.urandom(10_000)
     write, pread = os.write, os.pread
     monkeypatch.setattr(os, "write", lambda fd, data: write(fd, memoryview(data)[:999]))

@@ -123,9 +123,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ({}, "a", MappingStore, "mapping://dict"),
     ],
 )
-def test_a_path_a_url_and_a_mapping_name_a_store(
-    here: Path, where: Any, mode: str, kind: type, url: str
-) -> None:
+def test_a_path_a_url_and_a_mapping_name_a_store(here: Path, where: Any, mode: str, kind: type, url: str) -> None:
     store = open_store(where, mode=mode)
     assert type(store) is kind
     assert store.url == url.format(here.as_uri().removeprefix("file://"))

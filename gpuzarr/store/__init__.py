@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from gpuzarr.errors import StoreError, UnsupportedError
-from gpuzarr.store.base import BatchReader, Buffer, FileReader, PartsWriter, Store, Versioned
+from gpuzarr.store.base import BatchReader, Buffer, FileReader, PartsWriter, Sized, Store, Versioned
 from gpuzarr.store.local import LocalStore
 from gpuzarr.store.mapping import MappingStore
 from gpuzarr.store.memory import MemoryStore
@@ -25,6 +25,7 @@ __all__ = [
     "MappingStore",
     "MemoryStore",
     "PartsWriter",
+    "Sized",
     "Store",
     "Versioned",
     "ZipStore",

@@ -194,9 +194,7 @@ class Archive:
         with os.fdopen(self.fd, "r+b", closefd=False) as file:
             file.seek(self.end)
             with zipfile.ZipFile(file, "w") as archive:
-                archive.filelist = [
-                    self.members[key] for key in sorted(self.members, key=_place)
-                ] + self.foreign
+                archive.filelist = [self.members[key] for key in sorted(self.members, key=_place)] + self.foreign
                 archive.comment = self.comment
             file.truncate()
             file.flush()

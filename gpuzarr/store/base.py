@@ -15,7 +15,7 @@ from typing import Protocol, runtime_checkable
 from gpuzarr.errors import StoreError
 from gpuzarr.ranges import ByteRange, Requests
 
-__all__ = ["BatchReader", "Buffer", "FileReader", "PartsWriter", "Store", "Versioned", "check_key"]
+__all__ = ["BatchReader", "Buffer", "FileReader", "PartsWriter", "Sized", "Store", "Versioned", "check_key"]
 
 Buffer = bytes | bytearray | memoryview
 """Bytes of a value. What `get` returns is not to be written to; `put` takes any C-contiguous buffer."""
@@ -85,6 +85,14 @@ class Versioned(Protocol):
 
     def version(self, key: str) -> Hashable | None:
         """A token that differs from an earlier one if the value may have changed since; None where absent."""
+
+
+@runtime_checkable
+class Sized(Protocol):
+    """A store that knows a value's size without reading it."""
+
+    def size(self, key: str) -> int | None:
+        """Bytes of the value; None where there is none."""
 
 
 @runtime_checkable

@@ -181,15 +181,24 @@ class LocalStore(StoreBase):
         except (OSError, ValueError) as error:
             raise _failed("delete", prefix, error) from error
 
-    def version(self, key: str) -> Hashable | None:
-        """Device, inode, time of change and size; with a nonce while it is so new that they may lie."""
+    def size(self, key: str) -> int | None:
+        """Bytes of the file; None where there is none."""
+        status = self._status(key)
+        return None if status is None else status.st_size
+
+    def _status(self, key: str) -> os.stat_result | None:
         try:
             status = os.stat(self._base + check_key(key))
         except _ABSENT:
             return None
         except (OSError, ValueError) as error:
             raise _failed("look at", key, error) from error
-        if not S_ISREG(status.st_mode):
+        return status if S_ISREG(status.st_mode) else None
+
+    def version(self, key: str) -> Hashable | None:
+        """Device, inode, time of change and size; with a nonce while it is so new that they may lie."""
+        status = self._status(key)
+        if status is None:
             return None
         token = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
         # Time stamps tick every few milliseconds and inodes are used again at once.

@@ -61,6 +61,11 @@ class MemoryStore(FlatStore):
         split_prefix(prefix)
         return iter([key for key in tuple(self._values) if key.startswith(prefix)])
 
+    def size(self, key: str) -> int | None:
+        """Bytes of the value; None where there is none."""
+        found = self._values.get(check_key(key))
+        return None if found is None else len(found[1])
+
     def version(self, key: str) -> Hashable | None:
         """The number of the `put`."""
         found = self._values.get(check_key(key))

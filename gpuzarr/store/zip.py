@@ -104,6 +104,11 @@ class ZipStore(FlatStore):
             at = bisect_left(names, f"{folder}{name}0", at) if slash else at + 1
         return sorted(set(found))
 
+    def size(self, key: str) -> int | None:
+        """Bytes of the value, decompressed; None where there is none."""
+        info = self._archive.find(check_key(key))
+        return None if info is None else info.file_size
+
     def version(self, key: str) -> Hashable | None:
         """Where the member is, its size and its checksum."""
         info = self._archive.find(check_key(key))
