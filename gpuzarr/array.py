@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -423,9 +424,9 @@ class Array:
         >>> a.shape, float(a[:, :].sum())
         ((2, 6), 8.0)
         """
-        new = (int(shape),) if isinstance(shape, int) else tuple(int(n) for n in shape)
-        if len(new) != self.ndim or any(n < 0 for n in new):
-            raise ShapeError(f"an array of {self.ndim} axes can't be resized to {new}", shape=self.shape, wanted=new)
+        new = _sizes(shape)
+        if new is None or len(new) != self.ndim or any(n < 0 for n in new):
+            raise ShapeError(f"an array of {self.ndim} axes can't be resized to {shape!r}", shape=self.shape, wanted=new)
         node.require_writable(self._store, self._folder + "*")
         metadata = replace(self._metadata, shape=new)
         self._clear_outside(new)
@@ -441,11 +442,12 @@ class Array:
         for key, coords in list(self._chunk_keys()):
             if any(c >= n for c, n in zip(coords, grid, strict=True)):
                 self._store.delete(key)
+        fill = np.array(self._binding.fill, self._binding.raw).view(self.dtype)
         for k, n in enumerate(kept):
             end = min(self.shape[k], grid[k] * self._metadata.chunks[k])
             if n < end and all(kept):
                 border = (*map(slice, kept[:k]), slice(n, end), *(slice(0, m) for m in self._ends(grid, k)))
-                self._write(selection.select(border, self.shape), np.asarray(self._binding.fill).view(self.dtype))
+                self._write(selection.select(border, self.shape), fill)
 
     def _ends(self, grid: tuple[int, ...], axis: int) -> list[int]:
         ends = [min(n, g * c) for n, g, c in zip(self.shape, grid, self._metadata.chunks, strict=True)]
@@ -565,6 +567,14 @@ class Indexer:
 def _batch_view(target: NDArray[Any], chosen: Selection) -> NDArray[Any]:
     """A stack of results as the tiles address it: the batch, then all axes, none backwards."""
     return target[(slice(None), *(chosen.index or ()), ...)]
+
+
+def _sizes(shape: Any) -> tuple[int, ...] | None:
+    """A shape as Python integers; None for what is no shape."""
+    try:
+        return tuple(operator.index(n) for n in ((shape,) if isinstance(shape, (int, np.integer)) else shape))
+    except TypeError:
+        return None
 
 
 def _convert(values: Any, dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -14,8 +14,8 @@ from gpuzarr.metadata import ArrayMetadata
 
 __all__ = ["Binding", "bind_array"]
 
-SUBBYTE = {"int2": -2, "uint2": 2, "int4": -4, "uint4": 4, "float4_e2m1fn": 4}
-"""Types of less than a byte, stored one a byte: their bits, negative where signed."""
+SUBBYTE = {"int2": 2, "uint2": 2, "int4": 4, "uint4": 4, "float4_e2m1fn": 4}
+"""Types of less than a byte, stored one a byte: their bits."""
 
 KEEP = 256
 """Bindings kept: opening a seen document must cost microseconds, and a binding depends on nothing else."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -256,18 +257,33 @@ def _as_config(codec: Any) -> CodecConfig:
         asked = codec.to_dict() if hasattr(codec, "to_dict") else codec.get_config() if hasattr(codec, "get_config") else None
         if asked is None:
             raise MetadataError(f"not a codec: {codec!r}", field="codecs")
+        # zarr-python's codecs have a placeholder where they were given nothing
+        unset = getattr(codec, "_tunable_attrs", ())
         codec = asked
+        if unset:
+            codec = {**asked, "configuration": {k: v for k, v in asked["configuration"].items() if k not in unset}}
+    codec = _plain(codec)
     if "id" in codec:
-        return _from_v2(dict(codec))
+        return _from_v2(codec)
     if not isinstance(codec.get("name"), str):
         raise MetadataError(f"not a codec: {codec!r}", field="codecs")
     return CodecConfig(codec["name"], dict(codec.get("configuration") or {}))
 
 
+def _plain(value: Any) -> Any:
+    """What another package calls a configuration, as JSON has it."""
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, Mapping):
+        return {name: _plain(member) for name, member in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
 def _from_v2(config: dict[str, Any]) -> CodecConfig:
     """A numcodecs configuration under the name documents of format 3 have for it, where there is one."""
     name = config.pop("id")
-    return CodecConfig(name if name in ("zstd", "gzip", "blosc", "crc32c") else f"numcodecs.{name}", config)
+    known = name in ("zstd", "gzip", "blosc") or (name == "crc32c" and not config)
+    return CodecConfig(name if known else f"numcodecs.{name}", config)
 
 
 def _config_v2(codec: Any) -> CodecConfig:
@@ -283,6 +299,6 @@ def _config_v2(codec: Any) -> CodecConfig:
     members = dict(done.configuration)
     if done.name == "zstd" and not members.get("checksum"):
         members.pop("checksum", None)  # tensorstore refuses the member in format 2
-    if done.name in ("bytes", "transpose", "sharding_indexed", "crc32c"):
+    if done.name in ("bytes", "transpose", "sharding_indexed"):
         raise MetadataError(f"Zarr 2 has no codec {done.name!r}", field="compressor")
     return CodecConfig(f"numcodecs.{done.name.removeprefix('numcodecs.')}", members)

@@ -10,7 +10,7 @@ from gpuzarr import create, node
 from gpuzarr.array import Array
 from gpuzarr.attributes import Attributes
 from gpuzarr.errors import MetadataError, NodeNotFoundError
-from gpuzarr.metadata import ArrayMetadata, GroupMetadata
+from gpuzarr.metadata import ArrayMetadata, Consolidated, GroupMetadata
 from gpuzarr.options import Options
 from gpuzarr.store import Store
 
@@ -109,6 +109,8 @@ class Group:
     def _with_members(self, path: str, metadata: GroupMetadata) -> GroupMetadata:
         """A consolidated group, with what its parent knows about its members."""
         known = self._metadata.consolidated or {}
+        if isinstance(known, Consolidated):
+            return replace(metadata, consolidated=known.below(path))
         below = {name[len(path) + 1 :]: member for name, member in known.items() if name.startswith(f"{path}/")}
         return replace(metadata, consolidated=below)
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES
 from importlib.resources import files
@@ -194,16 +194,19 @@ class Buffers:
 
     __slots__ = ("data", "keep", "size")
 
-    def __init__(self, values: Iterable[bytes | bytearray | memoryview | None]) -> None:
+    def __init__(self, values: Sequence[bytes | bytearray | memoryview | None]) -> None:
+        if values and all(type(value) is bytes or value is None for value in values):  # eight times as fast
+            usual: Any = values
+            table: Any = (_TEXT * len(usual))(*usual)
+            self.keep: Any = table
+            self.data = np.frombuffer(table, np.int64)
+            self.size = np.array([0 if value is None else len(value) for value in values], np.int64)
+            return
         views = [None if value is None else np.frombuffer(value, np.uint8) for value in values]
         self.keep = views
-        self.data = np.array([0 if view is None else _start(view) for view in views], np.int64)
+        # An empty value is present: its address must not look like that of an absent one.
+        self.data = np.array([0 if view is None else address(view) or 1 for view in views], np.int64)
         self.size = np.array([0 if view is None else view.size for view in views], np.int64)
-
-
-def _start(view: NDArray[Any]) -> int:
-    # An empty value is present: its address must not look like that of an absent one.
-    return address(view) or 1
 
 
 def ops(codecs: Sequence[tuple[str, Sequence[int]]]) -> ctypes.Array[Op]:
@@ -238,7 +241,6 @@ class Native:
         self._read = _function(library, "gz_read_run", _INT, _POINTER, _INT, _INT)
         self._write = _function(library, "gz_write_run", _INT, _POINTER, _INT, _INT)
         self._bound = _function(library, "gz_encode_bound", _INT, _POINTER)
-        self._crc32c = _function(library, "gz_crc32c", ctypes.c_uint32, _POINTER, _INT)
 
     def _has(self, names: Sequence[str]) -> bool:
         return all(getattr(self._table, name) for name in names)
@@ -257,12 +259,6 @@ class Native:
         """The least `capacity` that is enough for every chunk; -1: no such codec, or too large a chunk."""
         bound: int = self._bound(ctypes.addressof(args))
         return bound
-
-    def crc32c(self, data: bytes | bytearray | memoryview | NDArray[Any]) -> int:
-        """The CRC-32C of the bytes of a contiguous buffer."""
-        view = np.frombuffer(data, np.uint8)
-        value: int = self._crc32c(address(view), view.size)
-        return value
 
     @property
     def sources(self) -> dict[str, str]:

@@ -13,11 +13,15 @@ from gpuzarr.metadata import (
     parse_group_v2,
     parse_v3,
 )
-from gpuzarr.store import Buffer, Store
+from gpuzarr.metadata.forms import MAX_DOCUMENT
+from gpuzarr.ranges import ByteRange
+from gpuzarr.store import Store
 
 __all__ = ["Metadata", "children", "find", "join", "load", "normalize", "require_absent", "save"]
 
 Metadata = ArrayMetadata | GroupMetadata
+
+BELIEVED = ByteRange(0, MAX_DOCUMENT + 1)
 
 DOCUMENTS = ("zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata")
 
@@ -59,36 +63,33 @@ def load(store: Store, path: str, zarr_format: int | None = None) -> Metadata:
 def find(store: Store, path: str, zarr_format: int | None = None) -> Metadata | None:
     """The node at a path, or None."""
     if zarr_format in (3, None):
-        document = store.get(join(path, "zarr.json"))
+        document = _document(store, join(path, "zarr.json"))
         if document is not None:
-            return parse_v3(_bytes(document), path)
+            return parse_v3(document, path)
     if zarr_format in (2, None):
         return _find_v2(store, path)
     return None
 
 
 def _find_v2(store: Store, path: str) -> Metadata | None:
-    document = store.get(join(path, ".zarray"))
+    document = _document(store, join(path, ".zarray"))
     if document is not None:
-        return parse_array_v2(_bytes(document), _optional(store, join(path, ".zattrs")), path)
-    document = store.get(join(path, ".zgroup"))
+        return parse_array_v2(document, _document(store, join(path, ".zattrs")), path)
+    document = _document(store, join(path, ".zgroup"))
     if document is None:
         return None
-    group = parse_group_v2(_bytes(document), _optional(store, join(path, ".zattrs")), path)
-    consolidated = store.get(join(path, ".zmetadata"))
+    group = parse_group_v2(document, _document(store, join(path, ".zattrs")), path)
+    consolidated = _document(store, join(path, ".zmetadata"))
     if consolidated is None:
         return group
-    members = parse_consolidated_v2(_bytes(consolidated), path)
+    members = parse_consolidated_v2(consolidated, path)
     return GroupMetadata(2, group.attributes, members, group.extra)
 
 
-def _bytes(document: Buffer) -> bytes:
-    return document if isinstance(document, bytes) else bytes(document)
-
-
-def _optional(store: Store, key: str) -> bytes | None:
-    document = store.get(key)
-    return None if document is None else _bytes(document)
+def _document(store: Store, key: str) -> bytes | None:
+    """A document, or as much of it as shows that it is too large: a store may hold, or unpack to, anything."""
+    document = store.get(key, BELIEVED)
+    return document if document is None or isinstance(document, bytes) else bytes(document)
 
 
 def save(store: Store, path: str, metadata: Metadata) -> None:

@@ -67,10 +67,17 @@ class Filler {
 
 // ---- reading -------------------------------------------------------------------------------------------------------
 
-// Positions as bytes, of one axis of a tile of tables.
+// Positions as bytes, in the chunk and in the result.
 struct List {
     const int64_t *from, *to;
     int64_t n;
+
+    // Whether they follow one another on both sides.
+    bool is_run(int64_t itemsize) const {
+        for (int64_t i = 1; i < n; i++)
+            if (from[i] != from[i - 1] + itemsize || to[i] != to[i - 1] + itemsize) return false;
+        return true;
+    }
 };
 
 class Reader {
@@ -232,7 +239,8 @@ class Reader {
         }
         if (!inside(low, high)) return false;
         if (job_.ndim == 0) lists[0] = {&kZero, &kZero, 1};
-        walk(lists, job_.ndim > 0 ? job_.ndim - 1 : 0, job_.out, chunk);
+        const int64_t outer = job_.ndim > 0 ? job_.ndim - 1 : 0;
+        walk(lists, outer, lists[outer].is_run(job_.itemsize), job_.out, chunk);
         return true;
     }
 
@@ -249,10 +257,19 @@ class Reader {
         *low += least, *high += most;
     }
 
-    void walk(const List* list, int64_t outer, char* dst, const char* chunk) const {
-        if (outer == 0) return copy_list(*list, dst, chunk);
+    // `run`: whether the innermost list is one.
+    void walk(const List* list, int64_t outer, bool run, char* dst, const char* chunk) const {
+        if (outer == 0) return run ? copy_run(*list, dst, chunk) : copy_list(*list, dst, chunk);
         for (int64_t i = 0; i < list->n; i++)
-            walk(list + 1, outer - 1, dst + list->to[i], chunk != nullptr ? chunk + list->from[i] : nullptr);
+            walk(list + 1, outer - 1, run, dst + list->to[i], chunk != nullptr ? chunk + list->from[i] : nullptr);
+    }
+
+    void copy_run(const List& list, char* dst, const char* chunk) const {
+        const int64_t nbytes = list.n * job_.itemsize;
+        if (chunk != nullptr)
+            copier_.copy(dst + list.to[0], chunk + list.from[0], nbytes);
+        else
+            filler_.fill(dst + list.to[0], nbytes);
     }
 
     void copy_list(const List& list, char* dst, const char* chunk) const {
@@ -398,6 +415,4 @@ int64_t gz_write_run(const gz_write* job, int64_t lo, int64_t hi) {
     gz::scratch().trim();
     return failed;
 }
-
-uint32_t gz_crc32c(const void* data, int64_t n) { return gz::crc32c(static_cast<const char*>(data), n); }
 }

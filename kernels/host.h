@@ -120,5 +120,4 @@ GZ_API int64_t gz_abi(void);                                           // GZ_ABI
 GZ_API int64_t gz_read_run(const gz_read*, int64_t lo, int64_t hi);    // rows lo .. hi; how many are > GZ_ABSENT
 GZ_API int64_t gz_encode_bound(const gz_write*);                       // bytes no encoded chunk exceeds; -1: declined
 GZ_API int64_t gz_write_run(const gz_write*, int64_t lo, int64_t hi);  // rows lo .. hi; how many are > GZ_OK
-GZ_API uint32_t gz_crc32c(const void* data, int64_t n);
 }

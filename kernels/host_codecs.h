@@ -163,8 +163,9 @@ inline int encode_zstd(const gz_codecs& codecs, const gz_op& op, Bytes in, char*
                                          codecs.zstd_free_cctx);
     if (context == nullptr || codecs.zstd_compress2 == nullptr || codecs.zstd_set_parameter == nullptr)
         return GZ_DECLINED;
-    as<Set>(codecs.zstd_set_parameter)(context, kLevel, op.arg[0]);
-    as<Set>(codecs.zstd_set_parameter)(context, kChecksum, op.arg[1]);
+    // Errors are huge numbers. After one the context would still have the value of another array.
+    if (as<Set>(codecs.zstd_set_parameter)(context, kLevel, op.arg[0]) > SIZE_MAX / 2) return GZ_DECLINED;
+    if (as<Set>(codecs.zstd_set_parameter)(context, kChecksum, op.arg[1]) > SIZE_MAX / 2) return GZ_DECLINED;
     const size_t size = as<Compress>(codecs.zstd_compress2)(context, dst, room, in.at, in.n);
     if (size > static_cast<size_t>(room)) return GZ_DECLINED;
     *n = static_cast<int64_t>(size);

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Case", "Fill", "cases_v3"]
+__all__ = ["Case", "Fill", "cases", "fills", "sharding", "v2", "v3"]
 
 ALL = "ztr"
 LITTLE = {"name": "bytes", "configuration": {"endian": "little"}}
@@ -128,7 +128,12 @@ def element(name: str, fill: Any) -> Any:
     return complex(*fill) if isinstance(fill, list) else np.dtype(name).type(fill)
 
 
-def cases_v3() -> Iterator[Case]:
+def cases() -> Iterator[Case]:
+    yield from _cases_v3()
+    yield from _cases_v2()
+
+
+def _cases_v3() -> Iterator[Case]:
     yield from _types_v3()
     yield from _small_types()
     yield from _bytes_codecs()
@@ -308,3 +313,216 @@ def _filters_v3() -> Iterator[Case]:
     for name, (stored, chain, peers) in chains.items():
         documents = v3(stored.dtype.name, chain, (7, 10), (4, 5), fill=False if stored.dtype == bool else 0)
         yield Case(f"numcodecs-{name}", documents, stored, peers)
+
+
+# Format 2
+
+
+def v2(
+    dtype: Any,
+    compressor: Any = None,
+    filters: Any = None,
+    shape: Sequence[int] = (7, 10),
+    chunks: Sequence[int] = (3, 4),
+    fill: Any = 0,
+    order: str = "C",
+    separator: str = ".",
+) -> dict[str, Any]:
+    return {
+        ".zarray": {
+            "zarr_format": 2,
+            "shape": list(shape),
+            "chunks": list(chunks),
+            "dtype": dtype,
+            "compressor": compressor,
+            "fill_value": fill,
+            "order": order,
+            "filters": filters,
+            "dimension_separator": separator,
+        },
+        ".zattrs": {"title": "żółw", "of": [1, None, {"x": 2.5}]},
+    }
+
+
+PACKED = {"id": "gzip", "level": 1}
+NESTED = [["x", "<f8"], ["at", [["u", "|u1"], ["v", ">i2"]]], ["name", "|S3"]]
+
+
+def _cases_v2() -> Iterator[Case]:
+    yield from _types_v2()
+    yield from _layouts_v2()
+    yield from _compressors()
+    yield from _filters_v2()
+
+
+def _types_v2() -> Iterator[Case]:
+    plain = "|b1 |i1 |u1 <i2 >i2 <u2 >u2 <i4 >i4 <u4 >u4 <i8 >i8 <u8 >u8 <f2 >f2 <f4 >f4 <f8 >f8 <c8 >c8 <c16 >c16"
+    for typestr in plain.split():
+        data = values(typestr, (7, 10))
+        fill = [0.0, 0.0] if data.dtype.kind == "c" else False if data.dtype.kind == "b" else 0
+        # tensorstore writes complex numbers, and reads their fill value, in another way
+        yield Case(typestr, v2(typestr, PACKED, fill=fill, order="F"), data, "zr" if data.dtype.kind == "c" else ALL)
+    for typestr in "<M8[s] >M8[ns] <M8[D] <M8[10us] <m8[ms] >m8[h]".split():
+        data = values(typestr, (7, 10), np.array(0, "i8").view(typestr.replace(">", "<")))
+        yield Case(typestr, v2(typestr, PACKED), data, "z")
+    for typestr in ("|S1", "|S5", "<U1", "<U5", ">U5", "|V1", "|V7"):
+        data = values(typestr, (7, 10), b"\0" * 7 if "V" in typestr else "")
+        fill = {"S": "", "U": "", "V": "A" * (4 * -(-data.itemsize // 3))}[data.dtype.kind]
+        if data.dtype.kind == "V":
+            fill = {1: "AA==", 7: "AAAAAAAAAA=="}[data.itemsize]
+        yield Case(typestr, v2(typestr, PACKED, fill=fill), data, "z")
+    for name, spec in (("pair", [["a", "<i4"], ["b", ">f4"]]), ("nested", NESTED)):
+        data = values(as_dtype(spec), (7, 10), np.zeros((), as_dtype(spec)))
+        for order in "CF":
+            peers = "Z" if name == "nested" else "z"
+            yield Case(f"structured-{name}-{order}", v2(spec, PACKED, fill=None, order=order), data, peers)
+
+
+def as_dtype(spec: Any) -> np.dtype[Any]:
+    if isinstance(spec, str):
+        return np.dtype(spec)
+    return np.dtype([(name, as_dtype(kind)) for name, kind in spec])
+
+
+def _layouts_v2() -> Iterator[Case]:
+    shapes = (((), ()), ((11,), (4,)), ((5, 6), (8, 9)), ((3, 4, 5), (2, 4, 3)), ((2, 3, 2, 3), (1, 2, 2, 3)))
+    for (shape, chunks), order, separator in itertools.product(shapes, "CF", "./"):
+        documents = v2("<i2", PACKED, None, shape, chunks, -1, order, separator)
+        yield Case(f"v2-{shape}-{order}{separator}", documents, values("int16", shape, -1))
+    for shape, chunks in (((0,), (2,)), ((3, 0), (2, 2))):
+        yield Case(f"v2-{shape}", v2("<i2", PACKED, None, shape, chunks), values("int16", shape))
+    bare = v2("<i2", PACKED)
+    del bare[".zarray"]["dimension_separator"], bare[".zattrs"]
+    yield Case("v2-without-separator-and-attributes", bare, values("int16", (7, 10)))
+
+
+def _compressors() -> Iterator[Case]:
+    smooth = np.cumsum(np.ones((30, 40), np.int32), axis=1, dtype=np.int32)
+    smooth[:10, :16] = 0
+    some = {
+        "none": (None, ALL),
+        "zlib": ({"id": "zlib", "level": 9}, "zt"),
+        "gzip": ({"id": "gzip", "level": 5}, ALL),
+        "zstd": ({"id": "zstd", "level": 0}, ALL),
+        "zstd-negative": ({"id": "zstd", "level": -3}, ALL),
+        "zstd-checksum": ({"id": "zstd", "level": 1, "checksum": True}, "z"),
+        "bz2": ({"id": "bz2", "level": 1}, "zt"),
+        "lz4": ({"id": "lz4", "acceleration": 1}, "z"),
+        "lzma": ({"id": "lzma", "format": 1, "check": -1, "preset": 1, "filters": None}, "z"),
+        "lzma-alone": ({"id": "lzma", "format": 2, "check": -1, "preset": None, "filters": None}, "z"),
+        "lzma-raw": ({"id": "lzma", "format": 3, "check": -1, "preset": None, "filters": [{"id": 33}]}, "z"),
+        "blosc-stored": ({"id": "blosc", "cname": "lz4", "clevel": 0, "shuffle": 1, "blocksize": 0}, ALL),
+        "blosc-blocks": ({"id": "blosc", "cname": "lz4", "clevel": 5, "shuffle": 2, "blocksize": 256}, ALL),
+        "base64": ({"id": "base64"}, "z"),
+    }
+    for cname, shuffle in itertools.product(("lz4", "lz4hc", "blosclz", "zstd", "zlib"), (-1, 0, 1, 2)):
+        one = {"id": "blosc", "cname": cname, "clevel": 5, "shuffle": shuffle, "blocksize": 0}
+        some[f"blosc-{cname}-{shuffle}"] = one, "zt" if shuffle < 0 else ALL
+    for check in ("adler32", "crc32", "crc32c", "fletcher32", "jenkins_lookup3"):
+        some[check] = {"id": check}, "z"
+    for name, (compressor, peers) in some.items():
+        yield Case(f"v2-{name}", v2("<i4", compressor, None, (30, 40), (10, 16)), smooth, peers)
+
+
+def _filters_v2() -> Iterator[Case]:
+    data = np.arange(70, dtype=np.int32).reshape(7, 10) * 3
+    floats = np.arange(70).reshape(7, 10) / 8
+    chains: dict[str, tuple[NDArray[Any], list[Any]]] = {
+        "delta": (data, [{"id": "delta", "dtype": "<i4", "astype": "<i2"}]),
+        "delta-big": (data.astype(">i4"), [{"id": "delta", "dtype": ">i4", "astype": ">i4"}]),
+        "delta-float": (floats, [{"id": "delta", "dtype": "<f8"}]),
+        "scale": (floats, [{"id": "fixedscaleoffset", "offset": 1, "scale": 8, "dtype": "<f8", "astype": "<i2"}]),
+        "scale-big": (
+            floats.astype(">f8"),
+            [{"id": "fixedscaleoffset", "offset": 1, "scale": 8, "dtype": ">f8", "astype": ">i2"}],
+        ),
+        "scale-delta": (
+            floats,
+            [
+                {"id": "fixedscaleoffset", "offset": 0, "scale": 8, "dtype": "<f8", "astype": "<u2"},
+                {"id": "delta", "dtype": "<u2", "astype": "<u4"},
+            ],
+        ),
+        "shuffle": (data, [{"id": "shuffle", "elementsize": 4}]),
+        "delta-shuffle": (data, [{"id": "delta", "dtype": "<i4"}, {"id": "shuffle", "elementsize": 4}]),
+        "astype": (data, [{"id": "astype", "encode_dtype": "<i2", "decode_dtype": "<i4"}]),
+        "packbits": (data % 5 == 0, [{"id": "packbits"}]),
+        "quantize": (floats, [{"id": "quantize", "digits": 3, "dtype": "<f8", "astype": "<f4"}]),
+        "bitround": (floats.astype("f4"), [{"id": "bitround", "keepbits": 9}]),
+        "base64": (data, [{"id": "base64"}]),
+        "crc32": (data, [{"id": "crc32"}]),
+        "crc32c": (data, [{"id": "crc32c"}]),
+        "fletcher32": (data, [{"id": "fletcher32"}]),
+        "compressors": (data, [{"id": "zlib", "level": 1}, {"id": "gzip", "level": 1}, {"id": "lz4", "acceleration": 1}]),
+    }
+    for (name, (stored, filters)), order in itertools.product(chains.items(), "CF"):
+        fill = False if stored.dtype == bool else 0
+        documents = v2(stored.dtype.str, PACKED, filters, (7, 10), (4, 5), fill, order)
+        if (name, order) != ("bitround", "F"):  # zarr-python does not read back what it writes
+            yield Case(f"v2-filter-{name}-{order}", documents, stored, "z")
+
+
+# Fill values: every form that the specifications have
+
+
+def fills() -> Iterator[Fill]:
+    yield from _fills_v3()
+    yield from _fills_v2()
+
+
+def _fills_v3() -> Iterator[Fill]:
+    forms: dict[str, list[tuple[Any, Any]]] = {
+        "bool": [(True, True), (False, False)],
+        **{name: [(int(i.min), i.min), (int(i.max), i.max)] for name in CORE if "int" in name for i in [np.iinfo(name)]},
+    }
+    for name, width, nan in (("float16", 2, "0x7e01"), ("float32", 4, "0xffc00001"), ("float64", 8, "0x7ff8000000000001")):
+        bits = np.frombuffer(int(nan, 16).to_bytes(width, "little"), f"<f{width}")[0]
+        words = [("NaN", np.nan), ("Infinity", np.inf), ("-Infinity", -np.inf)]
+        forms[name] = [(3, 3), (-0.0, -0.0), (0.1, 0.1), *words, (nan, bits)]
+    forms["complex64"] = [([1, -2.5], 1 - 2.5j), (["NaN", "-Infinity"], complex(np.nan, -np.inf))]
+    forms["complex128"] = [(["0x7ff8000000000001", 1], np.frombuffer(b"\1\0\0\0\0\0\xf8\x7f\0\0\0\0\0\0\xf0\x3f", "<c16"))]
+    for name, pairs in forms.items():
+        for form, meant in pairs:
+            # zarr-python's float16 has one NaN only
+            peers = "tr" if form == "0x7e01" else ALL
+            yield Fill(f"{name}: {form}", v3(name, fill=form), np.asarray(meant).reshape(()).astype(name), peers)
+    yield Fill("r24", v3("r24", [PLAIN], fill=[1, 2, 255]), np.array(b"\1\2\xff", "V3"), "r")
+    yield from _fills_of_small_types()
+
+
+def _fills_of_small_types() -> Iterator[Fill]:
+    forms: dict[str, list[tuple[Any, int]]] = {
+        "bfloat16": [(1.5, 0x3FC0), ("NaN", 0x7FC0), ("0x7fc1", 0x7FC1)],
+        "float8_e5m2": [("-Infinity", 0xFC), ("NaN", 0x7E)],
+        "int4": [(-8, 0x8), (7, 0x7)],
+    }
+    import ml_dtypes
+
+    for name, pairs in forms.items():
+        dtype = np.dtype(getattr(ml_dtypes, name))
+        for form, bits in pairs:
+            document = v3(name, [LITTLE if dtype.itemsize > 1 else PLAIN], fill=form)
+            yield Fill(f"{name}: {form}", document, np.array(bits, f"u{dtype.itemsize}").view(dtype), "tr")
+
+
+def _fills_v2() -> Iterator[Fill]:
+    pair = np.array((7, -1.5), [("a", "<i4"), ("b", ">f4")])
+    forms: list[tuple[Any, Any, Any, str]] = [
+        ("|b1", True, True, ALL),
+        ("<i2", None, 0, "z"),
+        (">i4", -5, -5, ALL),
+        ("<u8", 2**64 - 1, 2**64 - 1, ALL),
+        ("<f4", "NaN", np.nan, ALL),
+        (">f8", "-Infinity", -np.inf, ALL),
+        ("<f8", 0.1, 0.1, ALL),
+        ("<c16", [1.5, "NaN"], complex(1.5, np.nan), "z"),
+        ("|S3", "YWI=", b"ab", "z"),
+        ("<U3", "żó", "żó", "z"),
+        ("|V3", "AQL/", np.array(b"\1\2\xff", "V3"), "z"),
+        ("<M8[s]", 12, np.datetime64(12, "s"), "z"),
+        (">m8[ms]", -(2**63), np.timedelta64("NaT", "ms"), "z"),
+        ([["a", "<i4"], ["b", ">f4"]], "BwAAAL/AAAA=", pair, "z"),
+    ]
+    for dtype, form, meant, peers in forms:
+        name = dtype if isinstance(dtype, str) else "structured"
+        yield Fill(f"{name}: {form}", v2(dtype, PACKED, fill=form), np.asarray(meant, as_dtype(dtype)), peers)

@@ -112,7 +112,7 @@ def test_reading_into_memory_of_any_strides_touches_nothing_else(
     with case.filled() as (array, model), small_runs():
         again = reopened(array, reader)
         wanted = data.draw(some.basic(case.shape) | some.one_array(case.shape))
-        expected = np.asarray(model[wanted])
+        expected = np.asarray(model[wanted], model.dtype)
         whole, out = odd_memory(data, expected.shape, expected.dtype)
         before = whole.copy()
         assert again.read(wanted, out=out) is out
@@ -138,7 +138,7 @@ def odd_memory(data: st.DataObject, shape: tuple[int, ...], dtype: np.dtype[Any]
 def test_points_can_be_read_into_memory_of_any_strides(case: Case, reader: Any, data: st.DataObject) -> None:
     with case.filled() as (array, model):
         wanted = data.draw(some.coordinates(case.shape))
-        expected = np.asarray(model[wanted])
+        expected = np.asarray(model[wanted], model.dtype)
         whole, out = odd_memory(data, expected.shape, expected.dtype)
         assert reopened(array, reader).read(wanted, out=out) is out
         assert_same(out, expected)

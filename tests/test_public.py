@@ -126,7 +126,8 @@ def test_the_readme_begins_with_the_quickstart() -> None:
 
 
 def test_the_readme_names_every_codec_and_where_it_runs() -> None:
-    rows = re.findall(r"^\| `([\w.*]+)` \| (compiled|no pass|Python)\b", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE)
+    text = (ROOT / "README.md").read_text("utf-8")
+    rows = re.findall(r"^\| `([\w.*]+)` \| (compiled|no pass|Python)\b", text, re.MULTILINE)
     known = {name.removeprefix("numcodecs.") for name in CODECS} - {"endian"}
     assert {name for name, _ in rows} == {*known, "numcodecs.*"}
     codecs = doctor.report()["codecs"]
@@ -134,6 +135,15 @@ def test_the_readme_names_every_codec_and_where_it_runs() -> None:
         pytest.skip("not every codec is compiled here")
     words = {"cpu, compiled": "compiled", "cpu": "no pass", "cpu, Python": "Python"}
     assert dict(rows) == {codec["codec"]: words[codec["runs_on"]] for codec in codecs}
+
+
+PAGES = ["README.md", "CHANGELOG.md", *sorted(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("file", PAGES)
+def test_documents_link_to_what_is_there(file: str) -> None:
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", (ROOT / file).read_text("utf-8"))
+    assert [link for link in links if not ((ROOT / file).parent / link).exists()] == []
 
 
 def test_the_limits_name_every_codec_that_is_refused() -> None:

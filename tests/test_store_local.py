@@ -85,7 +85,7 @@ def test_a_full_disk_is_an_error_that_names_the_key(local: LocalStore, monkeypat
     def full(*_: Any) -> int:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "write", full)
+    monkeypatch.setattr("gpuzarr.store.local._write", full)
     with pytest.raises(StoreError, match="No space left on device") as caught:
         local.put("a/b", b"1")
     assert caught.value.key == "a/b"
@@ -95,12 +95,20 @@ def test_a_full_disk_is_an_error_that_names_the_key(local: LocalStore, monkeypat
 @pytest.mark.skipif(not hasattr(os, "pread"), reason="reads by another call here")
 def test_reads_and_writes_that_the_system_cuts_short_go_on(local: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
     value = os.urandom(10_000)
-    write, pread = os.write, os.pread
-    monkeypatch.setattr(os, "write", lambda fd, data: write(fd, memoryview(data)[:999]))
+    pread = os.pread
+    monkeypatch.setattr("gpuzarr.store.local._write", lambda fd, parts: os.write(fd, b"".join(parts)[:999]))
     monkeypatch.setattr(os, "pread", lambda fd, size, at: pread(fd, min(size, 777), at))
     local.put("a", value)
-    assert contents(local) == {"a": value}
+    local.put_parts("b", [value[:10], value[10:20], b"", value[20:998], value[998:999], value[999:]])
+    assert contents(local) == {"a": value, "b": value}
     assert bytes(local.get("a", ByteRange(5000, 3000)) or b"") == value[5000:8000]
+
+
+@pytest.mark.parametrize("count", [0, 1, 1023, 1024, 1025, 3000])
+def test_parts_become_one_value(local: LocalStore, count: int) -> None:
+    parts = [bytes([i % 256]) * (i % 4) for i in range(count)]
+    local.put_parts("a/b", parts)
+    assert contents(local) == {"a/b": b"".join(parts)}
 
 
 def test_a_file_that_is_large_on_paper_costs_only_what_is_asked_for(local: LocalStore) -> None:

@@ -75,18 +75,17 @@ def test_a_write_that_fails_leaves_an_archive_that_can_go_on(
     path = tmp_path / "a.zip"
     store = ZipStore(path, "w")
     store.put("a", b"1" * 1000)
-    write = os.write
     left = [4000]
 
-    def disk_fills_up(fd: int, data: Any) -> int:
+    def disk_fills_up(fd: int, parts: list[memoryview]) -> int:
         if not left[0]:
             raise OSError(28, "No space left on device")
-        done = write(fd, memoryview(data)[: left[0]])
+        done = os.write(fd, b"".join(parts)[: left[0]])
         left[0] -= done
         return done
 
     with monkeypatch.context() as patch:
-        patch.setattr(os, "write", disk_fills_up)
+        patch.setattr("gpuzarr.store.local._write", disk_fills_up)
         with pytest.raises(StoreError, match="No space"):
             store.put("a", b"2" * 5000)
     assert contents(store) == {"a": b"1" * 1000}

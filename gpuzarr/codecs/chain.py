@@ -53,7 +53,7 @@ class Chain:
 
     `stages` are in encoding order; stage i encodes `sizes[i]` bytes (None: it varies, at most `limits[i]`). A chain
     of chunks has a `layout`, a chain of shards has a `shard`. `bits` is set for types of less than a byte, stored
-    one a byte (negative: signed): a reader ignores the upper bits.
+    one a byte: a reader ignores the upper bits.
     """
 
     shape: tuple[int, ...]
@@ -283,9 +283,8 @@ def _mapped(codec: str, direction: str) -> Iterator[None]:
 
 
 def _clear_upper_bits(data: Buffer, bits: int) -> Buffer:
-    shift = np.uint8(8 - abs(bits))
-    values = np.frombuffer(data, np.uint8) << shift
-    values = (values.view(np.int8) >> shift.view(np.int8)).view(np.uint8) if bits < 0 else values >> shift
+    # zeros for signed types too: so ml_dtypes has them in memory
+    values = np.frombuffer(data, np.uint8) & np.uint8((1 << bits) - 1)
     view = memoryview(data).cast("B")
     if view.readonly:
         return memoryview(values)

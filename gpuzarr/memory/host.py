@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpuzarr.batch import Boxes, Points, Tables, Tiles
-from gpuzarr.errors import UnsupportedError
+from gpuzarr.dtypes.names import ML_FLOATS, from_v3
+from gpuzarr.errors import ShapeError, UnsupportedError
 
 __all__ = ["NumpyMemory", "TorchMemory", "fill_tiles", "gather", "scatter"]
 
@@ -42,25 +43,27 @@ class TorchMemory:
         """A tensor as a NumPy array of `dtype` that shares its memory."""
         if type(array).__module__.split(".")[0] != "torch" or array.device.type != "cpu":
             raise UnsupportedError("out= must be a torch CPU tensor", feature="out=")
-        return tensor_view(array).view(dtype)
+        if array.dtype != _torch_dtype(dtype):
+            raise ShapeError(f"out is of {array.dtype}, the array of {dtype}", shape=tuple(array.shape))
+        return tensor_view(array)
 
 
 def tensor_view(tensor: Any) -> NDArray[Any]:
-    """A torch CPU tensor as a NumPy array that shares its memory; types NumPy lacks come as unsigned integers."""
+    """A torch CPU tensor as a NumPy array that shares its memory; types NumPy lacks are those of ml_dtypes."""
     import torch
 
-    tensor = tensor.detach()
-    try:
+    tensor, name = tensor.detach(), str(tensor.dtype).removeprefix("torch.")
+    if name not in ML_FLOATS:
         view: NDArray[Any] = tensor.numpy()
-    except TypeError:
-        view = tensor.view({1: torch.uint8, 2: torch.uint16}[tensor.element_size()]).numpy()
-    return view
+        return view
+    bits: NDArray[Any] = tensor.view(torch.uint16 if tensor.element_size() == 2 else torch.uint8).numpy()
+    return bits.view(from_v3(name, None).dtype)
 
 
 def _torch_dtype(dtype: np.dtype[Any]) -> Any:
     import torch
 
-    found = getattr(torch, dtype.name, None) if dtype.kind in "biufcV" else None
+    found = getattr(torch, dtype.name, None) if dtype.kind in "biufc" or dtype.name in ML_FLOATS else None
     if not isinstance(found, torch.dtype):
         raise UnsupportedError(f"torch has no data type for {dtype}", feature=f"{dtype} in a torch tensor")
     return found

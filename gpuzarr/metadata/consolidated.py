@@ -5,6 +5,7 @@ The rule: a member that can't be read fails alone, when it is looked up, and is 
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from gpuzarr.dtypes import JSON
 
 __all__ = ["Consolidated"]
+
+MAX_DEPTH = 200
+"""Names in the path of a member: walking down a hierarchy takes a few Python frames a level."""
 
 M = TypeVar("M")
 
@@ -27,7 +31,7 @@ class Consolidated(Mapping[str, M], Generic[M]):
     documents raises.
     """
 
-    __slots__ = ("_parse", "_parsed", "raw")
+    __slots__ = ("_names", "_parse", "_parsed", "raw")
 
     def __init__(self, raw: dict[str, dict[str, JSON]], parse: Callable[[dict[str, JSON]], M]) -> None:
         for path in raw:
@@ -35,6 +39,7 @@ class Consolidated(Mapping[str, M], Generic[M]):
         self.raw = raw
         self._parse = parse
         self._parsed: dict[str, M] = {}
+        self._names: list[str] = []
 
     def __getitem__(self, path: str) -> M:
         found = self._parsed.get(path)
@@ -50,6 +55,14 @@ class Consolidated(Mapping[str, M], Generic[M]):
 
     def __len__(self) -> int:
         return len(self.raw)
+
+    def below(self, path: str) -> Consolidated[M]:
+        """What is under one of the members, by path relative to that. Nothing is parsed for it."""
+        if len(self._names) != len(self.raw):
+            self._names = sorted(self.raw)
+        first = bisect_left(self._names, f"{path}/")
+        last = bisect_left(self._names, f"{path}0", first)  # "0" follows "/"
+        return Consolidated({n[len(path) + 1 :]: self.raw[n] for n in self._names[first:last]}, self._parse)
 
     def readable(self, path: str) -> M | None:
         """The member, or None where its documents can't be read."""
@@ -72,5 +85,6 @@ class Consolidated(Mapping[str, M], Generic[M]):
 
 
 def _check(path: str) -> None:
-    if any(not name.strip(".") for name in path.split("/")):
+    names = path.split("/")
+    if len(names) > MAX_DEPTH or any(not name.strip(".") for name in names):
         bad(f"{path!r:.100} is not the path of a member", "consolidated_metadata")

@@ -273,7 +273,7 @@ def _read_stored(fd: int, key: str, info: zipfile.ZipInfo, start: int, range: By
     value = read_at(fd, start + first, last - first)
     if len(value) != last - first:
         raise StoreError("the zip archive was cut off while it was open", key=key)
-    if range is None:
+    if len(value) == info.file_size:
         _check_crc(value, key, info)
     return value
 

@@ -177,7 +177,7 @@ def part_of(value: Buffer, range: ByteRange | None) -> Buffer:
     if range is None:
         return value
     start, stop = range.of(len(value))
-    return memoryview(value)[start:stop]
+    return value if stop - start == len(value) else memoryview(value)[start:stop]
 
 
 class StoreBase:
