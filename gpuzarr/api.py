@@ -69,7 +69,12 @@ def _options(
 
 
 def open(  # the name every array library has
-    store: StoreLike = None, *, mode: str | None = None, path: str | None = None, zarr_format: int | None = None, **how: Any
+    store: StoreLike = None,
+    *,
+    mode: str | None = None,
+    path: str | None = None,
+    zarr_format: int | None = None,
+    **how: Any,
 ) -> Array | Group:
     """Open the array or group there.
 
@@ -96,7 +101,7 @@ def open(  # the name every array library has
     >>> gpuzarr.open(kept, mode="r").shape
     (2, 3)
     """
-    mode = mode or "a"
+    mode = "a" if mode is None else mode
     if "shape" in how or "data" in how:
         return open_array(store, mode=mode, path=path, zarr_format=zarr_format, **how)
     where = _store(store, mode)
@@ -156,7 +161,10 @@ def open_array(
     >>> a[:].tolist()
     [1.0, 1.0, 1.0, 1.0]
     """
-    mode = mode or "a"
+    mode = "a" if mode is None else mode
+    unknown = how.keys() - create.ARGUMENTS
+    if unknown:
+        raise TypeError(f"open_array got an unexpected keyword argument {min(unknown)!r}")
     where, name = _store(store, mode), node.normalize(path)
     options = _options(meta_array, executor, strict, write_empty_chunks, order, allow_pickle)
     if mode not in ("w", "w-"):
@@ -191,12 +199,13 @@ def open_group(
     >>> sorted(gpuzarr.open_group({}, mode="w").keys())
     []
     """
-    mode = mode or "a"
+    mode = "a" if mode is None else mode
     where, name = _store(store, mode), node.normalize(path)
     if mode not in ("w", "w-"):
         metadata = node.find(where, name, zarr_format)
         if isinstance(metadata, GroupMetadata):
-            return Group(where, name, _only_groups(_consolidated(metadata, use_consolidated, name)), _options(**options))
+            found = _only_groups(_consolidated(metadata, use_consolidated, name))
+            return Group(where, name, found, _options(**options))
         if metadata is not None:
             raise NodeExistsError(f"an array is there, not a group, in {where.url}", path=name or "/")
         if mode != "a":
@@ -337,7 +346,9 @@ def array(data: Any, *, store: StoreLike = None, path: str | None = None, **how:
     return create_array(store, name=path, data=values, **how)
 
 
-def full(shape: int | Sequence[int], fill_value: Any, *, store: StoreLike = None, path: str | None = None, **how: Any) -> Array:
+def full(
+    shape: int | Sequence[int], fill_value: Any, *, store: StoreLike = None, path: str | None = None, **how: Any
+) -> Array:
     """Make an array in which every element is the fill value.
 
     >>> import gpuzarr

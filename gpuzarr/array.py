@@ -426,7 +426,8 @@ class Array:
         """
         new = _sizes(shape)
         if new is None or len(new) != self.ndim or any(n < 0 for n in new):
-            raise ShapeError(f"an array of {self.ndim} axes can't be resized to {shape!r}", shape=self.shape, wanted=new)
+            what = f"an array of {self.ndim} axes can't be resized to {shape!r}"
+            raise ShapeError(what, shape=self.shape, wanted=new)
         node.require_writable(self._store, self._folder + "*")
         metadata = replace(self._metadata, shape=new)
         self._clear_outside(new)
@@ -522,6 +523,8 @@ class Array:
         from gpuzarr.report import explain
 
         fields, rest = selection.split_fields(wanted)
+        if fields is not None:
+            self._check_fields(fields)
         return explain(self, selection.select(rest, self.shape))
 
     @property
@@ -591,4 +594,5 @@ def _broadcast(values: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
     try:
         return np.broadcast_to(values, shape)
     except ValueError as error:
-        raise ShapeError(f"values of shape {values.shape} do not broadcast to {shape}", shape=values.shape, wanted=shape) from error
+        what = f"values of shape {values.shape} do not broadcast to {shape}"
+        raise ShapeError(what, shape=values.shape, wanted=shape) from error

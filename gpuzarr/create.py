@@ -22,7 +22,7 @@ from gpuzarr.metadata import ArrayMetadata, CodecConfig
 from gpuzarr.options import Options
 from gpuzarr.store import Store
 
-__all__ = ["AUTO", "auto_chunks", "check_format", "create_array", "describe"]
+__all__ = ["AUTO", "auto_chunks", "check_format", "create_array", "describe", "sizes"]
 
 AUTO = "auto"
 
@@ -81,17 +81,16 @@ def describe(
     zarr_format = check_format(3 if zarr_format is None else zarr_format)
     if shape is None or dtype is None:
         raise MetadataError("shape and dtype are needed, or data", path=path, field="shape")
-    whole = _sizes(shape, "shape", 0)
+    whole = sizes(shape, "shape", 0)
     data_type = from_numpy(dtype, zarr_format)
     outer, inner, location = _chunks(whole, data_type, chunks, shards)
     fill = as_fill(None if fill_value is UNSET else fill_value, data_type)
     if zarr_format == 2:
         if inner is not None or serializer != AUTO or dimension_names is not None:
             raise MetadataError("Zarr 2 has no shards, serializers or dimension names", path=path, field="shards")
-        undefined = fill_value is None
-        return _describe_v2(
-            whole, data_type, outer, None if undefined else fill, filters, compressors, order, attributes, chunk_key_encoding
-        )
+        defined = None if fill_value is None else fill
+        keys = _keys(chunk_key_encoding, 2)
+        return _describe_v2(whole, data_type, outer, defined, filters, compressors, order, attributes, keys)
     arrays = [] if filters == AUTO or filters is None else [_config(c, data_type) for c in _listed(filters)]
     last = BytesCodec("little" if data_type.dtype.itemsize > 1 else None).to_config()
     serial = last if serializer == AUTO else _config(serializer, data_type)
@@ -106,6 +105,10 @@ def describe(
     return ArrayMetadata(3, whole, data_type, outer, keys, fill, codecs, dict(attributes or {}), names)
 
 
+ARGUMENTS = frozenset(describe.__kwdefaults__ or ()) | frozenset(create_array.__kwdefaults__ or ())
+"""What `create_array` takes by name."""
+
+
 def _describe_v2(
     shape: tuple[int, ...],
     data_type: DataType,
@@ -115,7 +118,7 @@ def _describe_v2(
     compressors: Any,
     order: str | None,
     attributes: Mapping[str, Any] | None,
-    encoding: Any,
+    keys: ChunkKeys,
 ) -> ArrayMetadata:
     if order not in (None, "C", "F"):
         raise MetadataError(f"order must be C or F, not {order!r}", field="order")
@@ -132,7 +135,7 @@ def _describe_v2(
         shape,
         data_type,
         chunks,
-        _keys(encoding, 2),
+        keys,
         fill,
         codecs,
         dict(attributes or {}),
@@ -144,16 +147,20 @@ def _describe_v2(
 
 
 def check_format(zarr_format: Any) -> int:
-    if zarr_format not in (2, 3):
+    if type(zarr_format) is not int or zarr_format not in (2, 3):
         raise MetadataError(f"zarr_format must be 2 or 3, not {zarr_format!r}", field="zarr_format")
-    return int(zarr_format)
+    return zarr_format
 
 
-def _sizes(value: Any, field: str, least: int) -> tuple[int, ...]:
-    sizes = (value,) if isinstance(value, (int, np.integer)) else tuple(value)
-    if any(isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < least for n in sizes):
+def sizes(value: Any, field: str, least: int) -> tuple[int, ...]:
+    """A shape from one integer or several. Raises MetadataError for anything else."""
+    try:
+        listed = tuple(value)
+    except TypeError:
+        listed = (value,)
+    if any(isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < least for n in listed):
         raise MetadataError(f"{value!r} is not a list of sizes of at least {least}", field=field)
-    return tuple(int(n) for n in sizes)
+    return tuple(int(n) for n in listed)
 
 
 Shape = tuple[int, ...]
@@ -163,13 +170,13 @@ def _chunks(shape: Shape, data_type: DataType, chunks: Any, shards: Any) -> tupl
     """The shape of a key's chunk, of inner chunks if there are shards, and where the shards' index is."""
     location = "end"
     if isinstance(shards, Mapping):
-        location, shards = shards.get("index_location", "end"), shards.get("shape")
-    if isinstance(chunks, str) or chunks is None or chunks is True:
+        location, shards = shards.get("index_location", "end"), shards.get("shape", ())
+    if chunks is None or chunks is True or (isinstance(chunks, str) and chunks == AUTO):
         inner = auto_chunks(shape, data_type.dtype.itemsize)
     elif chunks is False:
         inner = tuple(max(1, n) for n in shape)
     else:
-        inner = _sizes(chunks, "chunks", -1)
+        inner = sizes(chunks, "chunks", -1)
         inner = inner * len(shape) if isinstance(chunks, (int, np.integer)) else inner
         if len(inner) != len(shape):
             raise MetadataError(f"chunks {inner} for {len(shape)} axes", field="chunks")
@@ -178,8 +185,9 @@ def _chunks(shape: Shape, data_type: DataType, chunks: Any, shards: Any) -> tupl
             raise MetadataError("a chunk has at least one element along each axis", field="chunks")
     if shards is None:
         return inner, None, location
-    outer = tuple(c * 8 if n > c else c for c, n in zip(inner, shape, strict=True)) if shards == AUTO else shards
-    outer = _sizes(outer, "shards", 1)
+    if isinstance(shards, str) and shards == AUTO:
+        shards = tuple(c * max(1, min(8, -(-n // c))) for c, n in zip(inner, shape, strict=True))
+    outer = sizes(shards, "shards", 1)
     if len(outer) != len(inner) or any(o % i for o, i in zip(outer, inner, strict=True)):
         raise MetadataError(f"chunks {inner} do not divide shards {outer}", field="shards")
     return outer, inner, location
@@ -206,7 +214,7 @@ def _keys(encoding: Any, zarr_format: int) -> ChunkKeys:
     if isinstance(encoding, str):
         encoding = {"name": name, "separator": encoding}
     if not isinstance(encoding, Mapping):
-        encoding = encoding.to_dict()
+        encoding = encoding.to_dict() if hasattr(encoding, "to_dict") else {"name": encoding}
     found = {"name": name, **encoding.get("configuration", {}), **encoding}
     separator = found.get("separator", "/" if found["name"] == "default" else ".")
     known = ("v2",) if zarr_format == 2 else ("default", "v2")
@@ -215,8 +223,9 @@ def _keys(encoding: Any, zarr_format: int) -> ChunkKeys:
     return ChunkKeys(found["name"], separator)
 
 
-def _names(names: Sequence[str | None], ndim: int, path: str) -> tuple[str | None, ...]:
-    if isinstance(names, str) or len(names) != ndim or any(not isinstance(n, str | None) for n in names):
+def _names(names: Any, ndim: int, path: str) -> tuple[str | None, ...]:
+    listed = isinstance(names, Sequence) and not isinstance(names, str)
+    if not listed or len(names) != ndim or any(not isinstance(n, str | None) for n in names):
         raise MetadataError(f"{names!r} are not names for {ndim} axes", path=path, field="dimension_names")
     return tuple(names)
 
@@ -254,14 +263,14 @@ def _as_config(codec: Any) -> CodecConfig:
         config: CodecConfig = codec.to_config()
         return config
     if not isinstance(codec, Mapping):
-        asked = codec.to_dict() if hasattr(codec, "to_dict") else codec.get_config() if hasattr(codec, "get_config") else None
-        if asked is None:
+        asks = getattr(codec, "to_dict", None) or getattr(codec, "get_config", None)
+        if asks is None:
             raise MetadataError(f"not a codec: {codec!r}", field="codecs")
         # zarr-python's codecs have a placeholder where they were given nothing
         unset = getattr(codec, "_tunable_attrs", ())
-        codec = asked
+        codec = asks()
         if unset:
-            codec = {**asked, "configuration": {k: v for k, v in asked["configuration"].items() if k not in unset}}
+            codec = {**codec, "configuration": {k: v for k, v in codec["configuration"].items() if k not in unset}}
     codec = _plain(codec)
     if "id" in codec:
         return _from_v2(codec)
@@ -288,8 +297,8 @@ def _from_v2(config: dict[str, Any]) -> CodecConfig:
 
 def _config_v2(codec: Any) -> CodecConfig:
     """The same for format 2: numcodecs' id and configuration."""
-    config = _as_config(codec)
-    made = make(config if config.name.startswith("numcodecs.") else config)
+    config = _as_config({"id": codec} if isinstance(codec, str) else codec)
+    made = make(config)
     if isinstance(made, BloscCodec):
         shuffles = {"noshuffle": 0, "shuffle": 1, "bitshuffle": 2}
         shuffle = shuffles.get(made.shuffle or "", 1 if "shuffle" not in config.configuration else -1)

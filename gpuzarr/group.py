@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 from gpuzarr import create, node
 from gpuzarr.array import Array
 from gpuzarr.attributes import Attributes
+from gpuzarr.dtypes import from_numpy
 from gpuzarr.errors import MetadataError, NodeNotFoundError
 from gpuzarr.metadata import ArrayMetadata, Consolidated, GroupMetadata
 from gpuzarr.options import Options
@@ -70,9 +71,11 @@ class Group:
         return Attributes(self._metadata.attributes, self._save_attributes)
 
     def _save_attributes(self, values: dict[str, Any]) -> None:
-        metadata = replace(self._metadata, attributes=values)
-        node.save(self._store, self._path, metadata)
-        self._metadata = metadata
+        # What the store says of members stays as it is: what is known here may come from a group above.
+        stored = node.find(self._store, self._path, self.zarr_format)
+        members = stored.consolidated if isinstance(stored, GroupMetadata) else None
+        node.save(self._store, self._path, replace(self._metadata, attributes=values, consolidated=members))
+        self._metadata = replace(self._metadata, attributes=values)
 
     def update_attributes(self, values: dict[str, Any]) -> Group:
         """Set several attributes and return the group."""
@@ -176,7 +179,7 @@ class Group:
     def create_array(self, name: str, **how: Any) -> Array:
         """Make an array under the group; keyword arguments as `gpuzarr.create_array`."""
         how.setdefault("zarr_format", self.zarr_format)
-        path = node.join(self._path, node.normalize(name))
+        path = self._path_of(name)
         self._forget()
         return create.create_array(self._store, path, self._options, **how)
 
@@ -184,7 +187,7 @@ class Group:
         self, name: str, *, overwrite: bool = False, attributes: dict[str, Any] | None = None
     ) -> Group:
         """Make a group under the group."""
-        path = node.join(self._path, node.normalize(name))
+        path = self._path_of(name)
         self._forget()
         return make_group(self._store, path, self._options, self.zarr_format, overwrite, attributes)
 
@@ -195,14 +198,14 @@ class Group:
             return found
         return self.create_group(name)
 
-    def require_array(self, name: str, *, shape: tuple[int, ...], dtype: Any = None, **how: Any) -> Array:
+    def require_array(self, name: str, *, shape: int | Sequence[int], dtype: Any = None, **how: Any) -> Array:
         """The array of that name, made if it is not there. Raises MetadataError where it has another shape or type."""
-        found = self.get(name)
+        found, wanted = self.get(name), create.sizes(shape, "shape", 0)
         if found is None:
-            return self.create_array(name, shape=shape, dtype=dtype, **how)
-        if not isinstance(found, Array) or found.shape != tuple(shape):
-            raise MetadataError(f"there is no array of shape {tuple(shape)} but {found!r}", path=name, field="shape")
-        if dtype is not None and found.dtype != dtype:
+            return self.create_array(name, shape=wanted, dtype=dtype, **how)
+        if not isinstance(found, Array) or found.shape != wanted:
+            raise MetadataError(f"there is no array of shape {wanted} but {found!r}", path=name, field="shape")
+        if dtype is not None and found.dtype != from_numpy(dtype, self.zarr_format).dtype:
             raise MetadataError(f"the array is of {found.dtype}, not {dtype}", path=name, field="data_type")
         return found
 
@@ -211,10 +214,19 @@ class Group:
         self.create_array(name, data=values, overwrite=True)
 
     def __delitem__(self, name: str) -> None:
+        path = self._path_of(name)
         if name not in self:
-            raise NodeNotFoundError("no array or group", path=node.join(self._path, name))
+            raise NodeNotFoundError("no array or group", path=path)
+        node.require_writable(self._store, path)
         self._forget()
-        self._store.delete_prefix(node.join(self._path, node.normalize(name)))
+        self._store.delete_prefix(path)
+
+    def _path_of(self, name: str) -> str:
+        """Where a member is, or is to be."""
+        below = node.normalize(name)
+        if not below:
+            raise MetadataError("a member has a name", path=self._path or "/")
+        return node.join(self._path, below)
 
     def _forget(self) -> None:
         """Members change: what was consolidated no longer holds for this object."""

@@ -15,10 +15,17 @@
 namespace gz {
 namespace {
 
-bool plausible(int64_t ndim, int64_t itemsize, int64_t swap, int64_t chunk_nbytes) {
-    const bool swaps = swap == 2 || swap == 4 || swap == 8;
-    return ndim >= 0 && ndim <= kMaxAxes - 2 && itemsize > 0 && chunk_nbytes >= itemsize &&
-           chunk_nbytes < int64_t{1} << 46 && (swap == 0 || (swaps && itemsize % swap == 0));
+// Whether the numbers that everything else relies on make sense together.
+template <class Job>
+bool plausible(const Job& job) {
+    const bool swaps = job.swap == 2 || job.swap == 4 || job.swap == 8;
+    return job.ndim >= 0 && job.ndim <= kMaxAxes - 2 && job.itemsize > 0 && job.chunk_nbytes >= job.itemsize &&
+           job.chunk_nbytes < int64_t{1} << 46 && (job.swap == 0 || (swaps && job.itemsize % job.swap == 0));
+}
+
+int64_t decline(int32_t* status, int64_t lo, int64_t hi) {
+    for (int64_t row = lo; row < hi; row++) status[row] = GZ_DECLINED;
+    return hi - lo;
 }
 
 // ---- fill ----------------------------------------------------------------------------------------------------------
@@ -48,7 +55,8 @@ class Filler {
             for (int64_t i = 0; i < nbytes; i += itemsize_) copier_.copy(dst + i, fill_, itemsize_);
             return;
         }
-        for (int64_t i = 0; i < nbytes; i += row_) copier_.copy(dst + i, pattern_, nbytes - i < row_ ? nbytes - i : row_);
+        for (int64_t i = 0; i < nbytes; i += row_)
+            copier_.copy(dst + i, pattern_, nbytes - i < row_ ? nbytes - i : row_);
     }
 
   private:
@@ -151,10 +159,10 @@ class Reader {
         for (Axis* axis = box->axis; axis < box->axis + box->rank; axis++)
             if (width(*axis) > width(*widest)) widest = axis;
         const Axis whole = *widest;
-        widest->n = whole.n / 2;
-        int status = read_pieces(box, at, dst);
-        widest->n = whole.n - whole.n / 2;
         const int64_t half = whole.n / 2;
+        widest->n = half;
+        int status = read_pieces(box, at, dst);
+        widest->n = whole.n - half;
         if (status == GZ_OK) status = read_pieces(box, at + half * whole.src, dst + half * whole.dst);
         *widest = whole;
         return status;
@@ -173,7 +181,7 @@ class Reader {
         return GZ_OK;
     }
 
-    // Copies the tiles of `row` from `chunk` into the result (nullptr: fills them). False: a tile reaches outside the chunk.
+    // Copies the tiles of `row` from `chunk` into the result (nullptr: fills them). False: one leaves the chunk.
     bool scatter(int64_t row, const char* chunk) {
         for (int64_t tile = job_.tile_start[row]; tile < job_.tile_start[row + 1]; tile++) {
             const bool fine = job_.tiles_kind == GZ_BOXES    ? scatter_box(tile, chunk)
@@ -224,13 +232,16 @@ class Reader {
     bool scatter_tables(int64_t tile, const char* chunk) {
         List lists[kMaxAxes];
         int64_t total = 0;
-        for (int64_t d = 0; d < job_.ndim; d++) total += job_.count[tile * job_.ndim + d];
+        for (int64_t d = 0; d < job_.ndim; d++) {
+            const int64_t n = job_.count[tile * job_.ndim + d];
+            if (n <= 0) return true;
+            total += n;
+        }
         int64_t* room = reinterpret_cast<int64_t*>(scratch().lists.reserve(16 * total));
         if (total > 0 && room == nullptr) return false;
         int64_t low = 0, high = 0;
         for (int64_t d = 0; d < job_.ndim; d++) {
             const int64_t i = tile * job_.ndim + d, n = job_.count[i];
-            if (n <= 0) return true;
             lists[d] = {room, room + n, n};
             offsets(job_.table_source[d] + job_.source[i], job_.chunk_strides[d], n, room);
             offsets(job_.table_target[d] + job_.source[i], job_.out_strides[d], n, room + n);
@@ -381,12 +392,9 @@ extern "C" {
 int64_t gz_abi(void) { return GZ_ABI; }
 
 int64_t gz_read_run(const gz_read* job, int64_t lo, int64_t hi) {
-    int64_t failed = 0;
-    if (!gz::plausible(job->ndim, job->itemsize, job->swap, job->chunk_nbytes)) {
-        for (int64_t row = lo; row < hi; row++) job->status[row] = GZ_DECLINED;
-        return hi - lo;
-    }
+    if (!gz::plausible(*job)) return gz::decline(job->status, lo, hi);
     gz::Reader reader(*job, hi);
+    int64_t failed = 0;
     for (int64_t row = lo; row < hi; row++) {
         job->status[row] = reader.read(row);
         failed += job->status[row] > GZ_ABSENT;
@@ -397,17 +405,14 @@ int64_t gz_read_run(const gz_read* job, int64_t lo, int64_t hi) {
 }
 
 int64_t gz_encode_bound(const gz_write* job) {
-    if (!gz::plausible(job->ndim, job->itemsize, job->swap, job->chunk_nbytes)) return -1;
+    if (!gz::plausible(*job)) return -1;
     return gz::Encoder(job->codecs, job->ops, job->n_ops, job->chunk_nbytes).bound();
 }
 
 int64_t gz_write_run(const gz_write* job, int64_t lo, int64_t hi) {
-    int64_t failed = 0;
-    if (!gz::plausible(job->ndim, job->itemsize, job->swap, job->chunk_nbytes)) {
-        for (int64_t row = lo; row < hi; row++) job->status[row] = GZ_DECLINED;
-        return hi - lo;
-    }
+    if (!gz::plausible(*job)) return gz::decline(job->status, lo, hi);
     gz::Writer writer(*job);
+    int64_t failed = 0;
     for (int64_t row = lo; row < hi; row++) {
         job->status[row] = writer.write(row);
         failed += job->status[row] > GZ_OK;

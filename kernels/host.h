@@ -35,8 +35,8 @@ enum gz_status {
 enum gz_opcode { GZ_CRC32C = 1, GZ_ZSTD, GZ_BLOSC, GZ_LZ4, GZ_GZIP, GZ_ZLIB };
 
 // A bytes-to-bytes codec. `arg` matters for writing only:
-// zstd: level, checksum; blosc: clevel, shuffle, typesize, blocksize, cname (0 blosclz, 1 lz4, 2 lz4hc, 3 snappy, 4 zlib,
-// 5 zstd); lz4: acceleration; gzip, zlib: level.
+// zstd: level, checksum; blosc: clevel, shuffle, typesize, blocksize, cname (0 blosclz, 1 lz4, 2 lz4hc, 3 snappy,
+// 4 zlib, 5 zstd); lz4: acceleration; gzip, zlib: level.
 struct gz_op {
     int32_t op;
     int32_t arg[7];
@@ -108,8 +108,8 @@ struct gz_write {
     const int64_t* src_strides;  // [ndim] bytes; 0 broadcasts
     const char* fill;            // itemsize bytes, in the order of `src` (the module swaps)
     int64_t skip_fill;           // not 0: a chunk of nothing but `fill`, bit for bit, gets size -1 and no bytes
-    const int64_t *source, *target, *count;  // [rows, ndim]: `count` elements at `source` of src land at `target` of the
-                                             // chunk; the rest of the chunk is `fill`
+    // [rows, ndim]: `count` elements at `source` of src land at `target` of the chunk; the rest of it is `fill`
+    const int64_t *source, *target, *count;
     char* slab;
     int64_t capacity;  // row r is encoded to slab + r * capacity; at least gz_encode_bound()
     int64_t* size;     // [rows] out: encoded bytes

@@ -1,7 +1,7 @@
 // Decoding and encoding of one chunk through a chain of bytes-to-bytes codecs.
 //
-// No size found in stored bytes decides how much memory is taken: the last codec that copies has to give exactly the chunk,
-// those before it at most twice the chunk and a little. What does not fit is declined.
+// No size found in stored bytes decides how much memory is taken: the last codec that copies has to give exactly the
+// chunk, those before it at most twice the chunk and a little. What does not fit is declined.
 
 #pragma once
 #include <limits.h>
@@ -44,7 +44,7 @@ inline int decode_zstd(const gz_codecs& codecs, Bytes in, char* dst, int64_t roo
     return GZ_OK;
 }
 
-// The header (blosc 1): version, codec's version, flags, typesize, then i32le: decoded size, block size, container size.
+// The header (blosc 1): version, codec's version, flags, typesize; as i32le: decoded, block and container size.
 inline int decode_blosc(const gz_codecs& codecs, Bytes in, char* dst, int64_t room, int64_t* n) {
     using Decompress = int (*)(const void*, void*, size_t, int threads);
     if (codecs.blosc_decompress_ctx == nullptr) return GZ_DECLINED;
@@ -228,7 +228,7 @@ inline int64_t encode_bound(const gz_codecs& codecs, const gz_op& op, int64_t n)
     using Bound = size_t (*)(size_t);
     using IntBound = int (*)(int);
     using DeflateBound = size_t (*)(void*, size_t);
-    const auto deflate = [n](void* bound) { return bound == nullptr ? -1 : int64_t(as<DeflateBound>(bound)(nullptr, n)); };
+    const auto deflate = [n](void* f) { return f == nullptr ? -1 : int64_t(as<DeflateBound>(f)(nullptr, n)); };
     switch (op.op) {
         case GZ_CRC32C: return n + 4;
         case GZ_ZSTD: return codecs.zstd_compress_bound ? int64_t(as<Bound>(codecs.zstd_compress_bound)(n)) : -1;

@@ -1,7 +1,7 @@
 // Strided copies between a chunk and an array: boxes, and lists of positions. Byte order is reversed on the way.
 //
-// A box is reduced first: axes of length one go, the rest are ordered by destination stride, neighbours that are one run of
-// memory become one axis. Elements are copied in units of 1, 2, 4, 8 or 16 bytes; other sizes get one more axis.
+// A box is reduced first: axes of length one go, the rest are ordered by destination stride, neighbours that are one
+// run of memory become one axis. Elements are copied in units of 1, 2, 4, 8 or 16 bytes; other sizes get one more axis.
 
 #pragma once
 #include <stdint.h>

@@ -1,5 +1,5 @@
-// CRC-32C (Castagnoli): the processor's instruction where there is one, in three streams since it has a latency of three
-// cycles; else eight bytes a step from tables. Every table is made by the compiler.
+// CRC-32C (Castagnoli): the processor's instruction where there is one, in three streams since it has a latency of
+// three cycles; else eight bytes a step from tables. Every table is made by the compiler.
 
 #pragma once
 #include <stdint.h>

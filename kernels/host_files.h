@@ -1,8 +1,8 @@
 // Stored bytes of rows, from memory or from files.
 //
-// Files: one descriptor is kept until the key changes. A row that stands for a whole file is read without asking for the
-// file's size. Rows of a larger file are read a window at a time, so that bytes are still in the cache when they are
-// decoded, however large the request is that they came from.
+// Files: one descriptor is kept until the key changes. A row that stands for a whole file is read without asking for
+// the file's size. Rows of a larger file are read a window at a time, so that bytes are still in the cache when they
+// are decoded, however large the request is that they came from.
 
 #pragma once
 #include <errno.h>
@@ -144,7 +144,7 @@ class Source {
         return status != GZ_OK ? status : got < n ? GZ_SHORT : GZ_OK;
     }
 
-    // Part of `row`, to be called after locate() was fine.
+    // The file that locate() opened.
     const Files& files() const { return files_; }
 
     // Opens the file of `row`; where its bytes begin, and how many there are (-1: to the file's end).
@@ -152,16 +152,18 @@ class Source {
         const int64_t extent = job_.row_ext[row];
         const int status = files_.open_key(job_.ext_key[extent]);
         if (status != GZ_OK) return status;
-        const int64_t size = job_.ext_length[extent], offset = job_.row_offset[row];
-        const int64_t wanted = job_.row_length[row];
-        if (offset < 0 || (size >= 0 && (job_.ext_offset[extent] < 0 || offset > size))) return GZ_DECLINED;
-        *begin = (size < 0 ? 0 : job_.ext_offset[extent]) + offset;
+        const int64_t size = job_.ext_length[extent], start = size < 0 ? 0 : job_.ext_offset[extent];
+        const int64_t offset = job_.row_offset[row], wanted = job_.row_length[row];
+        // A shard index may have said so: sums of two of these must not overflow.
+        if (start < 0 || start > kFarthest || wanted > kFarthest) return GZ_DECLINED;
+        if (offset < 0 || offset > (size < 0 ? kFarthest : size)) return GZ_DECLINED;
+        *begin = start + offset;
         *length = wanted >= 0 || size < 0 ? wanted : size - offset;
         return size >= 0 && *length > size - offset ? GZ_SHORT : GZ_OK;
     }
 
   private:
-    static constexpr int64_t kWindow = int64_t{256} << 10, kGap = 4096;
+    static constexpr int64_t kWindow = int64_t{256} << 10, kGap = 4096, kFarthest = int64_t{1} << 60;
 
     int part(Bytes whole, int64_t row, Bytes* bytes) const {
         const int64_t offset = job_.row_offset[row], wanted = job_.row_length[row];

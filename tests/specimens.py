@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -23,8 +23,8 @@ class Specimen:
     """A store with one array of SHAPE at its root, and the array's values; not to be changed."""
 
     name: str
-    stored: Stored
-    values: NDArray[Any]
+    stored: Stored = field(repr=False)
+    values: NDArray[Any] = field(repr=False)
 
     @property
     def document(self) -> str:

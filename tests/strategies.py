@@ -5,6 +5,7 @@ Shapes are small and borders many: what can go wrong goes wrong at a chunk's edg
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -292,9 +293,12 @@ def coordinates(draw: st.DrawFn, shape: Shape) -> Any:
         full = (0, *full[1:])
     found = []
     for n in shape:
-        own = [draw(st.sampled_from([size, size, 1])) if size else 0 for size in full[draw(st.integers(0, len(full))) :]]
-        own = list(full) if 0 in full else own
-        values = draw(st.lists(st.integers(-n, n - 1), min_size=int(np.prod(own)), max_size=int(np.prod(own)))) if n else []
+        own = full
+        if 0 not in full:
+            rest = full[draw(st.integers(0, len(full))) :]
+            own = tuple(draw(st.sampled_from([size, size, 1])) for size in rest)
+        size = math.prod(own)
+        values = draw(st.lists(st.integers(-n, n - 1), min_size=size, max_size=size)) if n else []
         found.append(np.array(values, np.int64).reshape(own))
     if len(shape) == 1:
         return found[0]

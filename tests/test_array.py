@@ -378,8 +378,9 @@ def test_only_the_very_bits_of_the_fill_value_are_fill(write: Any, native: bool)
 
 @pytest.mark.parametrize("native", [True, False])
 def test_an_undefined_fill_value_reads_as_zero_and_every_chunk_is_stored(native: bool) -> None:
+    executor = gpuzarr.Executor(native=native)
     array = gpuzarr.create_array(
-        {}, shape=(4,), chunks=(2,), dtype="i4", fill_value=None, zarr_format=2, executor=gpuzarr.Executor(native=native)
+        {}, shape=(4,), chunks=(2,), dtype="i4", fill_value=None, zarr_format=2, executor=executor
     )
     assert array.fill_value is None
     assert reopened(array).fill_value is None
@@ -415,7 +416,7 @@ def test_an_array_in_unnamed_memory_does_not_pickle() -> None:
 
     with pytest.raises(UnsupportedError, match="pickle"):
         pickle.dumps(gpuzarr.zeros((2,)))
-    named = gpuzarr.ones((2,), store="memory://pickled")
+    named = gpuzarr.ones((2,), store="memory://array-that-pickles")
     assert pickle.loads(pickle.dumps(named))[...].tolist() == [1, 1]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -80,7 +81,7 @@ def tables(draw: st.DrawFn, ndim: int) -> Tables:
         positions.append(np.array(sorted(draw(st.lists(st.integers(0, 20), min_size=size, max_size=size))), np.int64))
         targets.append(np.array(draw(st.permutations(range(size))), np.int64))
         borders = sorted({0, size, *draw(st.lists(st.integers(0, size), max_size=2))})
-        runs.append([(a, b - a) for a, b in zip(borders[:-1], borders[1:], strict=True)])
+        runs.append([(a, b - a) for a, b in pairwise(borders)])
     chosen = [[draw(st.sampled_from(r)) for r in runs] for _ in range(draw(st.integers(1, 3)))]
     first = np.array([[r[0] for r in tile] for tile in chosen], np.int64).reshape(len(chosen), ndim)
     count = np.array([[r[1] for r in tile] for tile in chosen], np.int64).reshape(len(chosen), ndim)

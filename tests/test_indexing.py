@@ -51,8 +51,8 @@ def test_orthogonal_reading_is_an_open_mesh(case: Case, reader: Any, data: st.Da
         for _ in range(3):
             wanted = data.draw(some.orthogonal(case.shape))
             mesh, shape = some.orthogonal_of(model, wanted)
-            found = again.oindex[wanted]
-            assert_same(np.asarray(found), np.asarray(model[mesh]).reshape(shape))
+            found = np.asarray(again.oindex[wanted], model.dtype)
+            assert_same(found, np.asarray(model[mesh], model.dtype).reshape(shape))
 
 
 @given(cases(ndim=st.integers(1, 4)), executors, st.data())
@@ -139,7 +139,7 @@ def test_points_can_be_read_into_memory_of_any_strides(case: Case, reader: Any, 
     with case.filled() as (array, model):
         wanted = data.draw(some.coordinates(case.shape))
         expected = np.asarray(model[wanted], model.dtype)
-        whole, out = odd_memory(data, expected.shape, expected.dtype)
+        _, out = odd_memory(data, expected.shape, expected.dtype)
         assert reopened(array, reader).read(wanted, out=out) is out
         assert_same(out, expected)
 

@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from interop_cases import Case, Fill, cases, fills
+from interop_cases import LITTLE, Case, Fill, cases, fills, v3
 from peers import documents, gpuzarr_reads, peer, put_documents, quiet, same
 
 import gpuzarr
+from gpuzarr.errors import UnsupportedError
 
 PYTHON = gpuzarr.Executor(threads=1, native=False)
 
@@ -155,6 +156,78 @@ def test_create_array_takes_codecs_of_zarr_python_and_numcodecs(number: int, tmp
     assert same(peer("z").read(tmp_path / "ours"), values)
 
 
+SHARDED: dict[str, Any] = {"chunk_shape": [3, 4], "codecs": [{"name": "gzip"}]}
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"data_type": "uint16"},
+        {"data_type": "float32", "fill_value": "NaN", "dimension_names": ["y", None], "attributes": {"a": 1}},
+        {
+            "data_type": "bfloat16",
+            "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [6, 8]}},
+            "codecs": [{"name": "sharding_indexed", "configuration": SHARDED}],
+        },
+        {"dtype": "<f4", "chunks": [3, 4]},
+        {"dtype": ">i2", "chunks": [3, 4], "compressor": {"id": "blosc"}, "order": "F", "dimension_separator": "/"},
+    ],
+    ids=str,
+)
+def test_gpuzarr_reads_arrays_as_tensorstore_makes_them(metadata: dict[str, Any], tmp_path: Path) -> None:
+    ts = pytest.importorskip("tensorstore")
+    driver = "zarr" if "dtype" in metadata else "zarr3"
+    spec = {
+        "driver": driver,
+        "kvstore": {"driver": "file", "path": str(tmp_path)},
+        "metadata": {"shape": [7, 10], **metadata},
+    }
+    made = ts.open(spec, create=True).result()
+    values = np.arange(70).reshape(7, 10).astype(made.dtype.numpy_dtype)
+    made[2:].write(values[2:]).result()
+    values[:2] = gpuzarr.open_array(tmp_path).fill_value or 0
+    assert gpuzarr_reads(tmp_path, values) == []
+    assert dict(gpuzarr.open_array(tmp_path).attrs) == metadata.get("attributes", {})
+
+
+def test_gpuzarr_reads_arrays_as_zarrista_makes_them(tmp_path: Path) -> None:
+    zarrista = pytest.importorskip("zarrista")
+    grid = zarrista.ChunkGrid.regular([7, 10], chunk_shape=[6, 8])
+    builder = zarrista.ArrayBuilder(grid, zarrista.DataType.from_string("int16"), zarrista.FillValue(b"\5\0"))
+    builder = builder.subchunk_shape([3, 4]).compressors([zarrista.codec.zstd(3, checksum=True)])
+    builder = builder.dimension_names(["y", "x"]).attrs({"a": 1})
+    made = builder.create(zarrista.store.FilesystemStore(str(tmp_path)), "/")
+    values = np.arange(70, dtype=np.int16).reshape(7, 10)
+    made[...] = values
+    assert gpuzarr_reads(tmp_path, values) == []
+    array = gpuzarr.open_array(tmp_path)
+    assert (array.shards, array.chunks, array.fill_value) == ((6, 8), (3, 4), 5)
+    assert array.dimension_names == ("y", "x")
+    assert array.attrs["a"] == 1
+
+
+@pytest.mark.parametrize("native", [True, False], ids=["compiled", "Python"])
+def test_blosc_with_snappy_is_read_or_refused_by_name(native: bool, tmp_path: Path) -> None:
+    from numcodecs import blosc
+
+    configuration = {"cname": "snappy", "clevel": 5, "shuffle": "shuffle", "typesize": 4, "blocksize": 0}
+    values = np.zeros((30, 40), np.int32)
+    values[:, 3] = np.arange(30)
+    put_documents(
+        tmp_path,
+        v3("int32", [LITTLE, {"name": "blosc", "configuration": configuration}], (30, 40), (30, 40), fill=7),
+    )
+    peer("t").write(tmp_path, values)
+    array = gpuzarr.open_array(tmp_path, mode="r+", executor=gpuzarr.Executor(threads=1, native=native))
+    if "snappy" in blosc.list_compressors():
+        assert same(array[...], values)
+        return
+    for use in (lambda: array[...], lambda: array.__setitem__(..., values)):
+        with pytest.raises(UnsupportedError) as refused:
+            use()
+        assert refused.value.feature == "blosc with snappy"
+
+
 # Groups
 
 TREE = ["a", "a/b", "a/b/y", "a/x", "empty"]
@@ -231,7 +304,10 @@ def test_zarrista_finds_what_gpuzarr_groups_hold(zarr_format: int, tmp_path: Pat
 
 def test_upper_bits_of_small_integers_say_nothing(tmp_path: Path) -> None:
     how = {"shape": 4, "chunks": 4, "compressors": None}
-    for name, stored, wanted in (("int4", b"\xfe\x0e\x71\x81", [-2, -2, 1, 1]), ("uint2", b"\xfe\x02\x71\x01", [2, 2, 1, 1])):
+    for name, stored, wanted in (
+        ("int4", b"\xfe\x0e\x71\x81", [-2, -2, 1, 1]),
+        ("uint2", b"\xfe\x02\x71\x01", [2, 2, 1, 1]),
+    ):
         array = gpuzarr.create_array(tmp_path / name, dtype=name, **how)
         (tmp_path / name / "c").mkdir()
         (tmp_path / name / "c/0").write_bytes(stored)

@@ -35,7 +35,7 @@ INDEX_SIZE = 5
 class Stored:
     """An array of distinct numbers, cut into chunks and levels of shards; some chunks and shards are not there.
 
-    A shard's bytes are made up: an inner chunk takes `slot + 1` bytes, and its place says which one it is.
+    A shard's bytes are made up: an inner chunk's size, and so its place, says which one it is.
     """
 
     shape: Coords
@@ -57,7 +57,8 @@ class Stored:
         name = (key, offset, depth)
         if name not in self.indexes:
             slots = range(self.levels[depth].slots)
-            sizes = [None if self.hole(key, offset, depth, s) else 1000 ** (len(self.levels) - depth) + s for s in slots]
+            size = 1000 ** (len(self.levels) - depth)
+            sizes = [None if self.hole(key, offset, depth, s) else size + s for s in slots]
             missing = depth == 0 and self.hole(key)
             self.indexes[name] = None if missing else entries(place(sizes, 0), 2**62)
         return self.indexes[name]
@@ -316,7 +317,8 @@ def assert_writes(plan: WritePlan, array: Stored, chosen: selection.Selection, l
             element = [0] * len(order)
             for c, n, a, k in zip(chunk, leaf, source, order, strict=True):
                 element[k] = c * n + a
-            assert plan.keys[int(plan.key[row])] == KEYS.key([e // c for e, c in zip(element, array.chunks, strict=True)])
+            coords = [e // c for e, c in zip(element, array.chunks, strict=True)]
+            assert plan.keys[int(plan.key[row])] == KEYS.key(coords)
             assert tuple(element) not in found or not isinstance(plan.tiles, Boxes)
             found[tuple(element)] = view[target]
     wanted = np.full(array.shape, -1)

@@ -218,6 +218,8 @@ def test_shards_in_shards_are_looked_up_level_by_level() -> None:
     # The chunks of both inner shards are one request, with the index that lies between them.
     assert (found.requests, found.fetched_bytes) == (1, 8 + 64 + 8)
     assert store.taken() == (1 + found.indexes, 80 + found.index_bytes)
+    missing = a.explain((0, slice(4, 6)))
+    assert (missing.chunks, missing.chunks_absent, missing.requests) == (2, 2, 0)
 
 
 def test_of_wrapped_shards_it_says_only_what_can_be_known() -> None:

@@ -140,9 +140,15 @@ def test_the_url_of_a_store_finds_it_again(here: Path) -> None:
     assert open_store(f"file://localhost{here.as_posix()}/x").url == LocalStore("x").url
 
 
-def test_a_store_is_returned_as_it_is() -> None:
-    store = MemoryStore()
-    assert open_store(store, mode="r") is store
+def test_a_store_is_returned_as_it_is_but_for_reading_only_if_the_mode_says_so(tmp_path: Path) -> None:
+    for store in (MemoryStore(), LocalStore(tmp_path / "a"), MappingStore({}), ZipStore(tmp_path / "a.zip", "w")):
+        assert open_store(store, mode="a") is store
+        view = open_store(store, mode="r")
+        store.put("a", b"1")
+        assert (view.get("a"), view.read_only, type(view)) == (b"1", True, type(store))
+        with pytest.raises(StoreError, match="reading only"):
+            view.put("a", b"2")
+        assert open_store(view, mode="a") is open_store(view, mode="r") is view
 
 
 def test_memory_stores_of_one_name_are_one_store_and_nameless_ones_are_not() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gpuzarr.codecs.base import Buffer, NativeOp, Wire, bad_size, config_int, unknown_members
-from gpuzarr.errors import CodecError, MetadataError
+from gpuzarr.errors import CodecError, MetadataError, UnsupportedError
 from gpuzarr.metadata import CodecConfig
 
 __all__ = ["BloscCodec"]
@@ -18,7 +18,10 @@ NAMES = ("blosclz", "lz4", "lz4hc", "snappy", "zlib", "zstd")
 """Blosc's compressors, in the order of Blosc's own codes."""
 
 SHUFFLES = ("noshuffle", "shuffle", "bitshuffle")
-HEADER = 16
+FORMATS = {0: "blosclz", 1: "lz4", 2: "snappy", 3: "zlib", 4: "zstd"}
+"""Compressors by the code of a container's header; lz4hc makes what lz4 reads."""
+
+HEADER, MEMCPYED = 16, 2
 MOST = 2**31 - 1 - HEADER
 """A container holds at most this many bytes."""
 
@@ -66,7 +69,7 @@ class BloscCodec:
         return cls(cname, clevel, _shuffle(config.get("shuffle", 1)), typesize, blocksize)
 
     def to_config(self) -> CodecConfig:
-        config = {
+        config: dict[str, Any] = {
             "cname": self.cname,
             "clevel": self.clevel,
             "shuffle": self.shuffle or "shuffle",
@@ -105,6 +108,8 @@ class BloscCodec:
             raise bad_size("blosc", found, size)
         if not found:
             return into if into is not None else b""
+        if not view[2] & MEMCPYED:
+            _require(FORMATS.get(view[2] >> 5), blosc)
         out = into if into is not None else np.empty(found, np.uint8).data
         blosc.decompress(view, out)
         return out
@@ -112,12 +117,19 @@ class BloscCodec:
     def encode(self, data: Buffer) -> Buffer:
         from numcodecs import blosc
 
+        _require(self.cname, blosc)
         shuffle = SHUFFLES.index(self.shuffle or "shuffle")
         whole = np.frombuffer(data, np.uint8)
         encoded: bytes = blosc.compress(
             whole, self.cname.encode(), self.clevel, shuffle, self.blocksize, typesize=self._typesize
         )
         return encoded
+
+
+def _require(cname: str | None, blosc: Any) -> None:
+    """Refuse a compressor that the installed numcodecs was built without, as snappy often is."""
+    if cname is not None and cname not in blosc.list_compressors():
+        raise UnsupportedError(f"the installed numcodecs has no {cname} in its Blosc", feature=f"blosc with {cname}")
 
 
 def _shuffle(value: Any) -> str | None:
@@ -134,7 +146,7 @@ def _check_header(data: memoryview) -> int:
         raise CodecError(f"{len(data)} bytes are too few for a header", codec="blosc", direction="decode")
     version, flags, typesize = data[0], data[2], data[3]
     nbytes, blocksize, cbytes = (int.from_bytes(data[k : k + 4], "little", signed=True) for k in (4, 8, 12))
-    memcpyed = flags & 2
+    memcpyed = flags & MEMCPYED
     wrong = (
         (version != 2 and f"version {version} is not 2")
         or (cbytes > len(data) and f"{len(data)} bytes of {cbytes}")

@@ -267,7 +267,7 @@ def encode_index(shard: Shard, index: NDArray[np.uint64]) -> Buffer:
     layout = shard.index.elements
     raw = np.empty(layout.nbytes, np.uint8)
     layout.view(raw)[...] = index.reshape(layout.shape)
-    return shard.index.encode(memoryview(raw))
+    return shard.index.encode(raw.data)
 
 
 @contextmanager
@@ -287,7 +287,7 @@ def _clear_upper_bits(data: Buffer, bits: int) -> Buffer:
     values = np.frombuffer(data, np.uint8) & np.uint8((1 << bits) - 1)
     view = memoryview(data).cast("B")
     if view.readonly:
-        return memoryview(values)
+        return values.data
     np.frombuffer(view, np.uint8)[:] = values
     return view
 

@@ -155,7 +155,7 @@ def _typed(encoded: Any) -> memoryview:
     if isinstance(encoded, (bytes, bytearray)):
         return memoryview(encoded)
     flat = np.ascontiguousarray(encoded).reshape(-1)
-    return memoryview(flat if flat.dtype.kind in "biufc" else flat.view(np.uint8))
+    return flat.data if flat.dtype.kind in "biufc" else flat.view(np.uint8).data
 
 
 def _bz2(codec: Any, limit: int) -> Decompressor:

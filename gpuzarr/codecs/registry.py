@@ -37,7 +37,10 @@ CODECS: dict[str, Callable[[Mapping[str, Any]], Codec]] = {
 }
 
 LATER = frozenset(
-    ["bitround", "cast_value", "conditional", "n5_default", "packbits", "reshape", "scale_offset", "vlen-bytes", "vlen-utf8", "zfp"]
+    {
+        *("bitround", "cast_value", "conditional", "n5_default", "packbits", "reshape", "scale_offset"),
+        *("vlen-bytes", "vlen-utf8", "zfp"),
+    }
 )
 """Registered codecs that gpuzarr does not have yet."""
 

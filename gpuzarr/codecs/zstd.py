@@ -117,7 +117,8 @@ def _rest(frames: list[_Frame], frame: _Frame, room: int) -> int:
 def _total(frames: list[_Frame], limit: int) -> int:
     """The decoded size of frames that all tell it."""
     if any(f.content is None for f in frames):
-        raise CodecError("a frame without a content size, where the size is not known", codec="zstd", direction="decode")
+        reason = "a frame without a content size, where the size is not known"
+        raise CodecError(reason, codec="zstd", direction="decode")
     total = sum(f.content or 0 for f in frames)
     if total > limit:
         raise bad_size("zstd", total, limit)

@@ -10,7 +10,7 @@ import ctypes
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -82,9 +82,9 @@ def reader(work: Work) -> Callable[[range], None] | None:
     source = _files(work)
     if source is None:
         return _from_memory(work, bound)
-    n = len(work.plan)
-    rows = _counting(n)
-    args, status = _read_args(work, bound, source, (rows, _zeros(n), _whole(n)))
+    *source, keep = source
+    plan = work.plan
+    args, status = _read_args(work, bound, source, (plan.key, plan.offset, plan.length), keep)
 
     def run(rows: range) -> None:
         if bound.module.read(args, rows.start, rows.stop):
@@ -118,7 +118,7 @@ def _from_memory(work: Work, bound: Program) -> Callable[[range], None]:
 
 
 def _read_args(
-    work: Work, bound: Program, source: tuple[Any, ...], rows: tuple[Column, Column, Column], keep: Any = None
+    work: Work, bound: Program, source: Sequence[Any], rows: tuple[Column, Column, Column], keep: Any = None
 ) -> tuple[native.ReadArgs, NDArray[np.int32]]:
     """The arguments of a read; `source` says where stored bytes are, `rows` where in it each chunk is."""
     plan, layout, out, a = work.plan, bound.layout, work.out, native.address
@@ -161,7 +161,10 @@ def _files(work: Work) -> tuple[Any, ...] | None:
     ndim = keys.coords.shape[1]
     prefix = os.fsencode(path + keys.keys.prefix if ndim else path)
     names = (prefix, a(keys.coords) if ndim else None, ndim, ord(keys.keys.separator), keys.keys.scalar.encode())
-    return (native.FILES, *names, None, None, a(plan.key), a(plan.offset), a(plan.length))
+    # An extent is a whole value; where rows are parts of it the module must not read it whole, so it is told a size.
+    size = _whole(len(keys)) if plan.length[0] == WHOLE else np.full(len(keys), FARTHEST)
+    columns = (_counting(len(keys)), _zeros(len(keys)), size)
+    return (native.FILES, *names, None, None, *map(a, columns), columns)
 
 
 def _counting(n: int) -> Column:
@@ -175,6 +178,9 @@ def _zeros(n: int) -> Column:
 def _whole(n: int) -> Column:
     return _SMALL_WHOLE[:n] if n <= SMALL else np.full(n, WHOLE, np.int64)
 
+
+FARTHEST = 2**60
+"""Bytes past the end of any value."""
 
 SMALL = 256
 _SMALL_COUNT = np.arange(SMALL)

@@ -25,14 +25,17 @@ __all__ = ["ReadJob", "read"]
 NOWHERE = 2**62
 """Bytes that no object has."""
 
-GAP = 16 << 10
-"""Unwanted bytes that cost less to read than a second request does (a local request is about 1.5 us, 10 GB/s)."""
+GAP = 4 << 10
+"""Unwanted bytes that cost less to read than a second request does. The compiled module has the same number."""
 
-EXTENT = 1 << 20
-"""Joined requests stay within this many bytes: more would only leave the cache before it is decoded."""
+EXTENT = 256 << 10
+"""Joined requests stay within this many bytes: more would leave the cache before it is decoded. There too."""
 
 RUN = 1 << 20
 """Decoded bytes of a run of rows at least: less does not pay for waking a thread."""
+
+LONGEST = 4 << 20
+"""Decoded bytes of a run at most (one chunk at least): all it fetches may be held, and Ctrl-C waits for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +138,7 @@ class Work:
     """Rows of chunks to read into `out`.
 
     Neighbours in a value are fetched by one request: row i lies at byte `at[i]` of extent `which[i]`. Both are only
-    made when they are asked for: the compiled module joins the rows of a file by itself.
+    made when they are asked for: the compiled module joins the rows of a file by itself, and by the same rule.
     """
 
     def __init__(self, plan: ReadPlan, chain: Chain, out: NDArray[Any], job: ReadJob) -> None:
@@ -143,7 +146,7 @@ class Work:
 
     @cached_property
     def _joined(self) -> tuple[Requests, NDArray[np.int64], NDArray[np.int64]]:
-        return self.plan.requests.coalesced(GAP, max(EXTENT, self.chain.elements.nbytes))
+        return self.plan.requests.coalesced(GAP, EXTENT)
 
     @property
     def extents(self) -> Requests:
@@ -162,9 +165,10 @@ class Work:
         """Rows in runs for the threads; rows of one request stay together."""
         n, threads = len(self.plan), self.job.pool.threads
         nbytes = max(1, self.chain.elements.nbytes)
-        if threads < 2 or n * nbytes < 2 * RUN:
+        if n * nbytes < 2 * RUN:
             return [range(n)]
-        per = max(1, -(-RUN // nbytes), n // (threads * 8))
+        per = n if threads < 2 else max(1, -(-RUN // nbytes), n // (threads * 8))
+        per = min(per, max(1, LONGEST // nbytes))
         border = np.append(np.searchsorted(self.which, self.which[::per]), n)
         border = border[np.concatenate(([True], np.diff(border) > 0))].tolist()
         return [range(a, b) for a, b in pairwise(border)]

@@ -69,13 +69,18 @@ class Source:
         return index
 
     def _keep(self, name: tuple[str, int], version: Hashable, index: NDArray[np.int64]) -> None:
-        with self._lock:
+        # Never waited for: nothing is lost, and in a forked child the lock may be held by a thread that is not there.
+        if not self._lock.acquire(blocking=False):
+            return
+        try:
             old = self._indexes.pop(name, None)
             self._nbytes += index.nbytes - (0 if old is None else old[1].nbytes)
             self._indexes[name] = (version, index)
             while self._nbytes > INDEX_BYTES:
                 _, (_, dropped) = self._indexes.popitem(last=False)
                 self._nbytes -= dropped.nbytes
+        finally:
+            self._lock.release()
 
 
 @cache

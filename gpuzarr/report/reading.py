@@ -130,7 +130,7 @@ def explain(array: Array, chosen: Selection) -> Explanation:
     found = _look_up(plan, chain, job)
     leaf = chain.leaf
     reason = not_compiled(leaf, job.native)
-    requests, runs = _fetches(found, job, reason is None and _in_files(array))
+    requests, runs = _fetches(found, job)
     tiles, order = _innermost(found.plan.tiles, found.plan.order, found.chain.levels)
     decoded, wanted = len(tiles) * leaf.elements.nbytes, chosen.size * array.dtype.itemsize
     places = reason is None and _places(found.chain, array)
@@ -221,13 +221,13 @@ def _in_files(array: Array) -> bool:
     return array._source.path_of(array._folder) is not None
 
 
-def _fetches(found: _Found, job: ReadJob, alone: bool) -> tuple[Requests, int]:
-    """What is requested for chunks, and in how many runs; `alone`: chunk by chunk, in the compiled module."""
+def _fetches(found: _Found, job: ReadJob) -> tuple[Requests, int]:
+    """What is requested for chunks, and in how many runs."""
     plan, chain = found.plan, found.chain
     if chain.shard is not None or not len(plan):  # a whole shard is a request and a run
         return plan.requests, len(plan)
     work = Work(plan, chain, job.out, job)
-    return plan.requests if alone else work.extents, len(work.runs())
+    return work.extents, len(work.runs())
 
 
 def _places(chain: Chain, array: Array) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from gpuzarr.errors import StoreError, UnsupportedError
-from gpuzarr.store.base import BatchReader, Buffer, FileReader, PartsWriter, Sized, Store, Versioned
+from gpuzarr.store.base import BatchReader, Buffer, FileReader, PartsWriter, Sized, Store, StoreBase, Versioned
 from gpuzarr.store.local import LocalStore
 from gpuzarr.store.mapping import MappingStore
 from gpuzarr.store.memory import MemoryStore
@@ -48,8 +48,9 @@ def open_store(where: Any, *, mode: str = "r") -> Store:
     """The store that `where` names.
 
     Args:
-        where: a store (returned as it is); a path, to a folder or to a zip file; a URL with the scheme file,
-            zip or memory; a mutable mapping from keys to bytes.
+        where: a store (returned as it is, but for mode "r" as one for reading only if it is of this package); a
+            path, to a folder or to a zip file; a URL with the scheme file, zip or memory; a mutable mapping from
+            keys to bytes.
         mode: "r" opens for reading only, "r+", "a", "w" and "w-" for writing too. No mode removes anything.
 
     Nothing has to be there: a store without keys is as good as none. For writing, a path that ends in ".zip"
@@ -65,7 +66,7 @@ def open_store(where: Any, *, mode: str = "r") -> Store:
     if mode not in _MODES:
         raise ValueError(f"mode must be one of {', '.join(_MODES)}, not {mode!r}")
     if isinstance(where, Store):
-        return where
+        return where.reading() if mode == "r" and isinstance(where, StoreBase) else where
     read_only = mode == "r"
     if isinstance(where, MutableMapping):
         return MappingStore(where, read_only=read_only)

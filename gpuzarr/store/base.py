@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Hashable, Iterator, Sequence
 from itertools import count
 from os import getpid
-from typing import Protocol, runtime_checkable
+from typing import Protocol, Self, runtime_checkable
 
 from gpuzarr.errors import StoreError
 from gpuzarr.ranges import ByteRange, Requests
@@ -188,6 +188,15 @@ class StoreBase:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.url!r})"
+
+    def reading(self) -> Self:
+        """The same store for reading only; what is written through this one is seen there."""
+        if self.read_only:
+            return self
+        view = object.__new__(type(self))
+        # It holds this store, so that what ends with it does not end too early.
+        view.__dict__.update(self.__dict__, read_only=True, _writable=self)
+        return view
 
     def _check_writable(self, key: str | None = None) -> None:
         if self.read_only:
