@@ -431,7 +431,7 @@ class Array:
         node.require_writable(self._store, self._folder + "*")
         metadata = replace(self._metadata, shape=new)
         self._clear_outside(new)
-        node.save(self._store, self._path, metadata)
+        node.save_array(self._store, self._path, metadata)
         self._set(metadata)
 
     def _clear_outside(self, new: tuple[int, ...]) -> None:

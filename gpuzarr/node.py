@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from gpuzarr.errors import MetadataError, NodeExistsError, NodeNotFoundError, StoreError
 from gpuzarr.metadata import (
@@ -17,7 +18,7 @@ from gpuzarr.metadata.forms import MAX_DOCUMENT
 from gpuzarr.ranges import ByteRange
 from gpuzarr.store import Store
 
-__all__ = ["Metadata", "children", "find", "join", "load", "normalize", "require_absent", "save"]
+__all__ = ["Metadata", "children", "find", "join", "load", "normalize", "require_absent", "save", "save_array"]
 
 Metadata = ArrayMetadata | GroupMetadata
 
@@ -100,6 +101,14 @@ def save(store: Store, path: str, metadata: Metadata) -> None:
         store.put(join(path, name), document)
     if metadata.zarr_format == 2 and ".zattrs" not in documents:
         store.delete(join(path, ".zattrs"))
+
+
+def save_array(store: Store, path: str, metadata: ArrayMetadata) -> None:
+    """Write the document of an array whose attributes are as they were: in format 2 they have their own."""
+    if metadata.zarr_format == 3:
+        save(store, path, metadata)
+    else:
+        store.put(join(path, ".zarray"), replace(metadata, attributes={}).documents()[".zarray"])
 
 
 def require_writable(store: Store, key: str) -> None:

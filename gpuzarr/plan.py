@@ -251,8 +251,7 @@ def _covers(tiles: Tiles, extent: Column) -> NDArray[np.bool_]:
     """Whether each tile is the whole of its chunk's part within the array."""
     if not isinstance(tiles, Boxes):
         return np.zeros(len(tiles), bool)
-    dense = (tiles.step == 1) | (extent == 1)
-    covers: NDArray[np.bool_] = ((tiles.source == 0) & (tiles.count == extent) & dense).all(axis=1)
+    covers: NDArray[np.bool_] = ((tiles.source == 0) & (tiles.count == extent)).all(axis=1)
     return covers
 
 

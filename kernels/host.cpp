@@ -103,7 +103,7 @@ class Reader {
         int64_t from, to;
         const bool one_box = job_.tiles_kind == GZ_BOXES && job_.tile_start[row + 1] - job_.tile_start[row] == 1;
         if (one_box && !box_of(job_.tile_start[row], &box, &from, &to)) return GZ_DECLINED;
-        char* into = one_box && is_whole(box, from) ? job_.out + to : nullptr;
+        char* into = one_box && is_whole(box) ? job_.out + to : nullptr;
         int status = job_.n_ops == 0 && job_.kind == GZ_FILES ? read_raw(row, into) : read_encoded(row, into);
         if (status == GZ_ABSENT && !scatter(row, nullptr)) status = GZ_DECLINED;
         return status;
@@ -113,9 +113,9 @@ class Reader {
     static constexpr int64_t kLargeRaw = int64_t{512} << 10, kPiece = int64_t{256} << 10;
 
     // Whether the box is the whole chunk and has the same order in the result: then it can be decoded there.
-    bool is_whole(const Box& box, int64_t from) const {
+    bool is_whole(const Box& box) const {
         const int64_t units = box.rank == 0 ? 1 : box.axis[0].n;
-        return job_.swap == 0 && from == 0 && box.is_run(copier_.unit()) && units * copier_.unit() == job_.chunk_nbytes;
+        return job_.swap == 0 && box.is_run(copier_.unit()) && units * copier_.unit() == job_.chunk_nbytes;
     }
 
     int read_encoded(int64_t row, char* into) {

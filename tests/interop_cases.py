@@ -373,6 +373,10 @@ def _types_v2() -> Iterator[Case]:
         if data.dtype.kind == "V":
             fill = {1: "AA==", 7: "AAAAAAAAAA=="}[data.itemsize]
         yield Case(typestr, v2(typestr, PACKED, fill=fill), data, "z")
+    # elements that Blosc shuffles, and elements that are too large for it
+    for typestr, shuffle in itertools.product(("<U5", "|S255", "|S300"), (-1, 1, 2)):
+        blosc = {"id": "blosc", "cname": "lz4", "clevel": 5, "shuffle": shuffle, "blocksize": 0}
+        yield Case(f"{typestr}-blosc-{shuffle}", v2(typestr, blosc, fill=""), values(typestr, (7, 10), ""), "z")
     for name, spec in (("pair", [["a", "<i4"], ["b", ">f4"]]), ("nested", NESTED)):
         data = values(as_dtype(spec), (7, 10), np.zeros((), as_dtype(spec)))
         for order in "CF":

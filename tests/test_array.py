@@ -648,3 +648,13 @@ def test_a_type_that_torch_lacks_is_refused_by_name(torch: Any) -> None:
     with pytest.raises(UnsupportedError, match="torch has no data type"):
         array[...]
     assert np.asarray(array).shape == (4,)
+
+
+def test_resizing_an_array_of_format_2_leaves_its_attributes_as_they_stand() -> None:
+    kept: dict[str, bytes] = {}
+    a = gpuzarr.create_array(kept, shape=(4,), dtype="i4", zarr_format=2)
+    kept[".zattrs"] = b'{"written by others": NaN}'
+    gpuzarr.open_array(kept).resize((6,))
+    assert kept[".zattrs"] == b'{"written by others": NaN}'
+    assert gpuzarr.open_array(kept).shape == (6,)
+    assert a.shape == (4,)

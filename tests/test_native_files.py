@@ -141,6 +141,20 @@ def test_rows_outside_their_extent_or_file_have_a_status(tmp_path: Path) -> None
         assert status((0, 600), (0, 399)) == native.SIZE
         assert status((0, -1), (600, 400)) == native.OK  # the whole file
         assert status((0, -1), (601, 400)) in (native.SHORT, native.SIZE)
+        assert status((2**63 - 1, 400), (0, 400)) == native.DECLINED  # what a shard index may claim
+        assert status((2**60, 2**62), (2**60, 400)) == native.SHORT
+        assert status((0, -1), (2**63 - 1, 2**63 - 1)) in (native.DECLINED, native.SHORT)
+
+
+@pytest.mark.parametrize("direct", [True, False], ids=["into the result", "in pieces"])
+def test_a_large_uncompressed_chunk_that_its_file_cuts_short_has_a_status(tmp_path: Path, direct: bool) -> None:
+    chunk = np.resize(NOISE, 700_000).reshape(-1, 1)
+    (tmp_path / "0").write_bytes(bytes(700_000))
+    out, around = guarded(chunk.shape)
+    tiles = whole(chunk) if direct else Tiles([1], [[1]], [[1]], [[699_999]])
+    files = Files(f"{tmp_path}/", [[0]], [(0, 1, 700_000)], [(0, 0, 700_000)])
+    assert read(files, out, tiles, chunk) == [native.SHORT]
+    assert untouched_around(out, around)
 
 
 def test_rows_in_memory_outside_their_value_have_a_status() -> None:

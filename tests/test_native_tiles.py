@@ -25,6 +25,7 @@ from native_calls import (
     in_memory,
     layouts,
     many,
+    needs,
     needs_module,
     read,
     reversed_units,
@@ -172,6 +173,49 @@ def test_points_equal_numpy(scene: Scene, ops: tuple[str, ...], streaming: bool)
     check(scene, Tiles([1] * len(rows), first, first, count, kind=native.POINTS, tables=tables), ops, streaming)
 
 
+@pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.parametrize("start", [0, 1, 48])
+def test_rows_of_every_length_are_copied_whole(start: int, streaming: bool) -> None:
+    chunk = np.resize(NOISE, (3, 300, 1))
+    for n in range(1, 300):
+        out, around = guarded((3, 400, 1))
+        part = out[:, start : start + n]
+        tiles = Tiles([1], [(0, 0)], [(0, 0)], [(3, n)])
+        assert read([chunk.tobytes()], part, tiles, chunk, streaming=streaming) == [native.OK]
+        assert np.array_equal(part, chunk[:, :n])
+        assert untouched_around(part, around)
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.parametrize("gap", [1, 2], ids=["dense", "with gaps"])
+@pytest.mark.parametrize(("item", "swap"), [(1, 0), (2, 0), (2, 2), (4, 4), (8, 8), (8, 4), (16, 0), (12, 0)])
+def test_transposed_chunks_are_turned(item: int, swap: int, gap: int, streaming: bool) -> None:
+    array = np.resize(NOISE, (40, 5, 67, item))
+    chunk = np.empty((67, 5, 40, item), np.uint8).transpose(2, 1, 0, 3)
+    chunk[...] = array
+    base, around = guarded((38, 5, 66 * gap, item))
+    out = base[:, :, ::gap]
+    tiles = Tiles([1], [(1, 0, 1)], [(0, 0, 0)], [(38, 5, 66)])
+    assert read([in_memory(chunk)], out, tiles, chunk, swap=swap, streaming=streaming) == [native.OK]
+    assert np.array_equal(out, reversed_units(array[1:39, :, 1:67], swap))
+    assert untouched_around(out, around)
+
+
+@pytest.mark.parametrize("ops", [(), ("zstd",), ("blosc",), ("crc32c",)], ids=str)
+@pytest.mark.parametrize("files", [True, False], ids=["files", "memory"])
+def test_the_beginning_of_a_chunk_is_not_taken_for_all_of_it(tmp_path: Path, files: bool, ops: tuple[str, ...]) -> None:
+    needs(*ops)
+    chunk = SMOOTH.reshape(-1, 4)
+    (tmp_path / "0").write_bytes(encode(chunk, ops))
+    stored: Any = [encode(chunk, ops)]
+    if files:
+        stored = Files(f"{tmp_path}/", [[0]], [(0, 0, -1)], [(0, 0, -1)])
+    out, around = guarded((100, 4))
+    assert read(stored, out, Tiles([1], [[0]], [[0]], [[100]]), chunk, ops=ops) == [native.OK]
+    assert np.array_equal(out, chunk[:100])
+    assert untouched_around(out, around)
+
+
 def test_a_row_may_have_many_tiles_or_none() -> None:
     chunk = SMOOTH[:400].reshape(10, 10, 4)
     out = np.full((3, 4, 4, 4), SENTINEL, np.uint8)
@@ -229,14 +273,18 @@ def test_large_uncompressed_chunks_are_read_in_parts(tmp_path: Path, files: bool
     chunk = array if layout == "C" else np.empty((110, 100, 120, 2), np.uint8).transpose(2, 1, 0, 3)
     chunk[...] = array
     (tmp_path / "0").write_bytes(b"head" + in_memory(chunk))
-    out, around = guarded((50, 60, 30, 2))
     stored: Any = [in_memory(chunk)]
     if files:
         stored = Files(f"{tmp_path}/", [[0]], [(0, 0, chunk.nbytes + 4)], [(0, 4, chunk.nbytes)])
-    tiles = Tiles([1], [(7, 20, 3)], [(0, 0, 0)], [(50, 60, 30)], [(2, 1, 3)])
-    assert read(stored, out, tiles, chunk, swap=swap) == [native.OK]
-    assert np.array_equal(out, reversed_units(array, swap)[7:107:2, 20:80, 3:93:3])
-    assert untouched_around(out, around)
+    for source, step, expected in (
+        ((7, 20, 3), (2, 1, 3), array[7:107:2, 20:80, 3:93:3]),
+        ((105, 20, 90), (-2, 1, -3), array[105:5:-2, 20:80, 90:0:-3]),
+    ):
+        out, around = guarded((50, 60, 30, 2))
+        tiles = Tiles([1], [source], [(0, 0, 0)], [(50, 60, 30)], [step])
+        assert read(stored, out, tiles, chunk, swap=swap) == [native.OK]
+        assert np.array_equal(out, reversed_units(expected, swap))
+        assert untouched_around(out, around)
 
 
 def test_nothing_is_done_with_shapes_that_make_no_sense() -> None:

@@ -59,8 +59,11 @@ class Stored:
             slots = range(self.levels[depth].slots)
             size = 1000 ** (len(self.levels) - depth)
             sizes = [None if self.hole(key, offset, depth, s) else size + s for s in slots]
+            where = np.random.default_rng(offset + depth).permutation(len(sizes))  # inner chunks lie in any order
+            index = np.empty((len(sizes), 2), np.uint64)
+            index[where] = place([sizes[k] for k in where], 0)
             missing = depth == 0 and self.hole(key)
-            self.indexes[name] = None if missing else entries(place(sizes, 0), 2**62)
+            self.indexes[name] = None if missing else entries(index, 2**62)
         return self.indexes[name]
 
     def find(self, element: Coords) -> tuple[str, int, int, Coords] | None:

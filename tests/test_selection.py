@@ -32,12 +32,15 @@ def read(chosen: Selection, of: NDArray[Any]) -> NDArray[Any]:
     for row in range(len(tiles)):
         if isinstance(tiles, Boxes):
             assert (tiles.step > 0).all()
+            assert (tiles.source >= 0).all()
             for i in np.ndindex(*tiles.count[row]):
                 view[tuple(tiles.target[row] + i)] = of[tuple(tiles.source[row] + tiles.step[row] * i)]
         elif isinstance(tiles, Points):
+            assert (tiles.positions >= 0).all()
             for j in range(tiles.first[row], tiles.first[row] + tiles.count[row]):
                 view[tiles.targets[j]] = of[tuple(tiles.positions[j])]
         else:
+            assert all((p >= 0).all() and (p[1:] >= p[:-1]).all() for p in tiles.positions)
             for i in np.ndindex(*tiles.count[row]):
                 entry = tiles.first[row] + i
                 source = tuple(p[k] for p, k in zip(tiles.positions, entry, strict=True))

@@ -24,9 +24,7 @@ from gpuzarr.metadata import CodecConfig
 
 __all__ = ["ForeignCodec"]
 
-OBJECTS = frozenset(
-    {"categorize", "json", "json2", "msgpack", "msgpack2", "vlen-array", "vlen-bytes", "vlen-utf8"}
-)
+OBJECTS = frozenset({"categorize", "json", "json2", "msgpack", "msgpack2", "vlen-array", "vlen-bytes", "vlen-utf8"})
 
 OPTIONAL = frozenset({"pcodec", "zfpy"})
 """Ids that numcodecs has only with another package; in format 3 they are array-to-bytes codecs."""

@@ -79,12 +79,10 @@ def reader(work: Work) -> Callable[[range], None] | None:
     bound = program(work.chain)
     if bound is None:
         return None
-    source = _files(work)
+    source, plan = _files(work), work.plan
     if source is None:
         return _from_memory(work, bound)
-    *source, keep = source
-    plan = work.plan
-    args, status = _read_args(work, bound, source, (plan.key, plan.offset, plan.length), keep)
+    args, status = _read_args(work, bound, source[:-1], (plan.key, plan.offset, plan.length), source[-1])
 
     def run(rows: range) -> None:
         if bound.module.read(args, rows.start, rows.stop):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -54,22 +55,29 @@ def write(plan: WritePlan, chain: Chain, job: WriteJob) -> None:
         job.pool.run(leaf.put, runs, len(runs))
         return
     for rows in _windows(plan, chain):
-        window = plan.take(rows)
-        old = _old_values(window, job)
-        new = _encode(window, chain, old, job)
+        _write_shards(plan.take(rows), chain, job)
 
-        def put(row: int, window: WritePlan = window, new: list[Parts | None] = new) -> None:
-            _put(job.store, _key(window, row), new[row])
 
-        job.pool.run(put, range(len(window)), len(window))
+def _write_shards(plan: WritePlan, chain: Chain, job: WriteJob) -> None:
+    """One window: what it holds is let go before the next is begun."""
+    new = _encode(plan, chain, _old_values(plan, job), job)
+
+    def put(row: int) -> None:
+        _put(job.store, _key(plan, row), new[row])
+
+    job.pool.run(put, range(len(plan)), len(plan))
 
 
 def _windows(plan: WritePlan, chain: Chain) -> Iterator[NDArray[np.int64]]:
     """Rows of shards, so many at a time that a window of them fits in memory."""
-    size = chain.elements.wire.itemsize * int(np.prod(chain.shape))
-    step = max(1, WINDOW // max(1, size))
+    step = max(1, WINDOW // max(1, _nbytes(chain)))
     for first in range(0, len(plan), step):
         yield np.arange(first, min(first + step, len(plan)))
+
+
+def _nbytes(chain: Chain) -> int:
+    """Decoded bytes of a shard's elements."""
+    return chain.elements.wire.itemsize * math.prod(chain.shape)
 
 
 def _old_values(plan: WritePlan, job: WriteJob) -> list[Buffer | None]:
@@ -127,6 +135,11 @@ def _open(plan: WritePlan, row: int, chain: Chain, shard: Shard, value: Buffer |
         index = decode_index(shard, stored, len(data))
         if (index[:, 0] == OUTSIDE).any():
             raise CodecError("the shard index places a chunk outside the shard", codec="sharding_indexed")
+        # Chunks may share bytes, which the new shard has once for each: so there is a limit to that.
+        total = int(index[index[:, 0] >= 0, 1].sum())
+        if total > len(data) + 2 * _nbytes(chain):
+            reason = f"the shard index lists chunks of {total} bytes in a shard of {len(data)}"
+            raise CodecError(reason, codec="sharding_indexed")
     except CodecError as error:
         raise _located(error, plan, row, "decode") from error.__cause__
     slots = np.flatnonzero(index[:, 0] >= 0)

@@ -1,0 +1,108 @@
+"""Filters of numcodecs as array-to-array codecs of format 3: what is stored, and what is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import gpuzarr
+from gpuzarr.errors import MetadataError, UnsupportedError
+
+BIG = {"name": "bytes", "configuration": {"endian": "big"}}
+TURN = {"name": "transpose", "configuration": {"order": [1, 0]}}
+EXECUTORS = {"compiled": gpuzarr.Executor(threads=1), "Python": gpuzarr.Executor(threads=1, native=False)}
+
+
+def filter_(name: str, **configuration: Any) -> dict[str, Any]:
+    return {"name": f"numcodecs.{name}", "configuration": configuration}
+
+
+DELTA = filter_("delta", dtype="<i4", astype="<i2")
+SCALE = filter_("fixedscaleoffset", offset=0, scale=4, dtype="<f8", astype="<u2")
+VALUES: NDArray[Any] = np.arange(12, dtype=np.int32).reshape(3, 4) ** 2
+DIFFERENCES = np.concatenate(([0], np.diff(VALUES.ravel())))
+
+
+def stored(store: dict[str, bytes]) -> bytes:
+    return bytes(store["c/0/0"])
+
+
+@pytest.mark.parametrize("executor", EXECUTORS.values(), ids=list(EXECUTORS))
+@pytest.mark.parametrize(
+    ("values", "how", "raw"),
+    [
+        (VALUES, {"filters": [DELTA]}, DIFFERENCES.astype("<i2")),
+        (VALUES, {"filters": [DELTA], "serializer": BIG}, DIFFERENCES.astype(">i2")),
+        (VALUES, {"filters": [TURN, DELTA]}, np.diff(VALUES.T.ravel(), prepend=0).astype("<i2")),
+        (VALUES / 4, {"filters": [SCALE], "serializer": BIG}, VALUES.astype(">u2")),
+        (VALUES / 4, {"filters": [SCALE, TURN]}, VALUES.T.astype("<u2")),
+        (VALUES / 4, {"filters": [SCALE, filter_("delta", dtype="<u2")]}, DIFFERENCES.astype("<u2")),
+        (VALUES % 2 == 0, {"filters": [filter_("packbits")]}, np.array([4, 0b10101010, 0b10100000], np.uint8)),
+    ],
+    ids=["delta", "big", "transposed first", "scale big", "transposed after", "two", "packbits"],
+)
+def test_filters_see_elements_in_c_order_and_bytes_gives_their_results_an_order(
+    values: NDArray[Any], how: dict[str, Any], raw: NDArray[Any], executor: gpuzarr.Executor
+) -> None:
+    store: dict[str, bytes] = {}
+    array = gpuzarr.create_array(store, data=values, chunks=(3, 4), compressors=None, executor=executor, **how)
+    assert stored(store) == raw.tobytes()
+    assert np.array_equal(array[...], values)
+    array[1:, 2:] = values[:2, :2]
+    changed = values.copy()
+    changed[1:, 2:] = values[:2, :2]
+    assert np.array_equal(gpuzarr.open_array(store, executor=executor)[::-1, 1], changed[::-1, 1])
+
+
+@pytest.mark.parametrize(
+    ("how", "feature"),
+    [
+        ({"filters": [DELTA, TURN]}, "transpose after a filter"),
+        ({"filters": [filter_("packbits"), TURN], "dtype": "bool"}, "transpose after a filter"),
+        (
+            {
+                "filters": [DELTA],
+                "serializer": {
+                    "name": "sharding_indexed",
+                    "configuration": {"chunk_shape": [3, 2], "codecs": [BIG], "index_codecs": [BIG]},
+                },
+            },
+            "filters before sharding",
+        ),
+    ],
+    ids=["delta", "packbits", "sharding"],
+)
+def test_what_is_legal_but_not_done_is_refused_by_name(how: dict[str, Any], feature: str) -> None:
+    with pytest.raises(UnsupportedError) as refused:
+        gpuzarr.create_array({}, **{"shape": (3, 4), "chunks": (3, 4), "dtype": "int32", **how})
+    assert refused.value.feature == feature
+
+
+def test_bytes_to_bytes_codecs_are_no_filters() -> None:
+    with pytest.raises(MetadataError, match="zlib"):
+        gpuzarr.create_array({}, shape=4, dtype="int32", filters=[filter_("zlib", level=1)])
+
+
+def test_a_shuffle_that_does_not_say_its_element_size_is_refused_where_readers_differ() -> None:
+    how = {"shape": 4, "chunks": 4, "compressors": [filter_("shuffle")]}
+    with pytest.raises(MetadataError, match="elementsize"):
+        gpuzarr.create_array({}, dtype="float64", **how)
+    array = gpuzarr.create_array({}, dtype="float32", **how)
+    array[...] = 1.5
+    assert array[2] == 1.5
+
+
+@pytest.mark.parametrize("name", ["json", "json2", "msgpack2", "vlen-utf8", "categorize"])
+def test_codecs_of_variable_length_elements_are_refused_by_name(name: str) -> None:
+    with pytest.raises(UnsupportedError) as refused:
+        gpuzarr.create_array({}, shape=4, dtype="int32", compressors=[filter_(name)])
+    assert refused.value.feature == f"codec {name}"
+
+
+def test_a_level_of_zstd_that_numcodecs_wrote_is_taken_for_the_nearest() -> None:
+    array = gpuzarr.create_array({}, shape=4, dtype="int32", compressors=[filter_("zstd", level=100)], zarr_format=2)
+    array[...] = 3
+    assert array[...].tolist() == [3, 3, 3, 3]
