@@ -19,7 +19,7 @@ from gpuzarr.execute.read import ReadJob, read
 from gpuzarr.execute.source import Source
 from gpuzarr.execute.write import WriteJob, write
 from gpuzarr.grid import grid_shape
-from gpuzarr.memory import as_host
+from gpuzarr.memory.values import broadcast, convert
 from gpuzarr.metadata import ArrayMetadata, CodecConfig
 from gpuzarr.options import Options
 from gpuzarr.plan import ReadPlan, WritePlan, plan_read, plan_write
@@ -351,12 +351,12 @@ class Array:
         self._check_fields(fields)
         whole = self.configure(meta_array="cpu")._read(chosen)
         part = whole[fields]
-        part[...] = _broadcast(_convert(values, part.dtype), part.shape)
+        part[...] = broadcast(convert(values, part.dtype), part.shape)
         self._write(chosen, whole)
 
     def _write(self, chosen: Selection, values: Any) -> None:
         node.require_writable(self._store, self._folder + "*")
-        source = _broadcast(_convert(values, self.dtype), chosen.shape)
+        source = broadcast(convert(values, self.dtype), chosen.shape)
         if source.dtype != self._binding.raw:
             source = source.view(self._binding.raw)
         plan: WritePlan = plan_write(
@@ -419,7 +419,8 @@ class Array:
         """Change the shape. What falls outside is removed; what is new reads as the fill value.
 
         >>> import gpuzarr
-        >>> a = gpuzarr.ones((4, 4), chunks=(3, 3), store={})
+        >>> a = gpuzarr.zeros((4, 4), chunks=(3, 3), store={})
+        >>> a[...] = 1
         >>> a.resize((2, 6))
         >>> a.shape, float(a[:, :].sum())
         ((2, 6), 8.0)
@@ -462,7 +463,7 @@ class Array:
         >>> a.append([7, 8]), a[...].tolist()
         ((5,), [0, 1, 2, 7, 8])
         """
-        values = _convert(data, self.dtype)
+        values = convert(data, self.dtype)
         if values.ndim != self.ndim or not -self.ndim <= axis < self.ndim:
             raise ShapeError(f"can't append {values.shape} along axis {axis}", shape=values.shape, wanted=self.shape)
         axis %= self.ndim
@@ -578,21 +579,3 @@ def _sizes(shape: Any) -> tuple[int, ...] | None:
         return tuple(operator.index(n) for n in ((shape,) if isinstance(shape, (int, np.integer)) else shape))
     except TypeError:
         return None
-
-
-def _convert(values: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Values in a data type, converted as an assignment to a NumPy array would."""
-    if not hasattr(values, "dtype") and not hasattr(values, "__array_interface__"):
-        return np.asarray(values, dtype)
-    host = as_host(values)
-    return host if host.dtype == dtype else host.astype(dtype)
-
-
-def _broadcast(values: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
-    while values.ndim > len(shape) and values.shape[0] == 1:
-        values = values.reshape(values.shape[1:])
-    try:
-        return np.broadcast_to(values, shape)
-    except ValueError as error:
-        what = f"values of shape {values.shape} do not broadcast to {shape}"
-        raise ShapeError(what, shape=values.shape, wanted=shape) from error

@@ -10,6 +10,7 @@ compiler.
 from __future__ import annotations
 
 import os
+import platform
 import shlex
 import shutil
 import subprocess
@@ -62,7 +63,9 @@ def build(target: Path) -> str | None:
 
 def platform_tag() -> str:
     """The wheel tag of this machine for a library that no interpreter's version matters to."""
-    return sysconfig.get_platform().replace("-", "_").replace(".", "_")
+    # A Python for both kinds of Mac still compiles for one.
+    name = sysconfig.get_platform().replace("universal2", platform.machine())
+    return name.replace("-", "_").replace(".", "_")
 
 
 class NativeBuildHook(Hook):  # type: ignore[type-arg]

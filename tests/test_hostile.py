@@ -308,6 +308,21 @@ def test_an_inner_shard_that_is_too_short_does_not_read_its_neighbour(name: str,
         assert caught.value.key == SHARD
 
 
+def test_an_index_that_lists_the_whole_shard_everywhere_is_not_written_out(where: Any, executor: Any) -> None:
+    whole = specimen("shards: zstd")
+    value = whole.stored[SHARD] + bytes(4096)  # room that no chunk has
+
+    def pile(entries: Any) -> None:
+        entries[1:] = 0, len(value) - INDEX
+
+    stored = {**whole.stored, SHARD: with_index(value[:-INDEX] + whole.stored[SHARD][-INDEX:], pile)}
+    array = opened(where, stored, executor)
+    with pytest.raises(CodecError) as caught:
+        array[0, :8] = 1
+    assert (caught.value.key, caught.value.chunk, caught.value.direction) == (SHARD, (0, 0), "decode")
+    assert contents(where) == stored
+
+
 def test_inner_chunks_may_share_bytes(where: Any, executor: Any) -> None:
     whole = specimen("shards: raw")
 

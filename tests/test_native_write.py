@@ -119,15 +119,15 @@ def box(first: tuple[int, ...], count: tuple[int, ...]) -> tuple[slice, ...]:
 def test_chunks_of_nothing_but_fill_are_skipped_when_asked() -> None:
     fill = np.array([np.nan], "<f4").tobytes()
     other = np.array([0x7FC00001], "<u4").tobytes()  # also not a number, but other bits
-    values = np.frombuffer(fill * 200 + fill * 99 + other, np.uint8).reshape(300, 4)
+    values = np.frombuffer(fill * 299 + other * 101, np.uint8).reshape(400, 4)
     chunk = np.empty((100, 4), np.uint8)
-    boxes = ([[0], [100], [200]], [[0], [50], [0]], [[100], [50], [100]])
+    boxes = ([[0], [100], [200], [300]], [[0], [50], [0], [0]], [[100], [50], [100], [100]])
     for swap in (0, 4):
         kept, statuses = write(values, chunk, boxes, fill=fill, skip_fill=True, swap=swap, ops=[("crc32c", ())])
-        assert statuses == [native.OK] * 3
-        assert [value is None for value in kept] == [True, True, False]
+        assert statuses == [native.OK] * 4
+        assert [value is None for value in kept] == [True, True, False, False]
         kept, _ = write(values, chunk, boxes, fill=fill, swap=swap)
-        assert [len(value or b"") for value in kept] == [400] * 3
+        assert [len(value or b"") for value in kept] == [400] * 4
 
 
 def test_a_box_that_leaves_its_chunk_or_a_slab_too_small_is_declined() -> None:
