@@ -267,7 +267,7 @@ class Array:
             result = np.empty(shape, self.dtype, order="F")
         target = self._target(memory.view(result, self.dtype), shape)
         view = chosen.view(target) if not plan.batched else _batch_view(target, chosen)
-        if not np.may_share_memory(view, target) and target.size:  # points into a result that is not flat
+        if chosen.index is None and not np.may_share_memory(view, target) and target.size:  # the result is not flat
             whole = np.empty(shape, self._binding.raw)
             self._execute(plan, chosen.view(whole))
             target[...] = whole

@@ -18,6 +18,9 @@ __all__ = ["ChunkKeys", "KeyTable", "cut", "grid_shape"]
 
 Column = NDArray[np.int64]
 
+ONE = np.zeros(1, np.int64)
+"""The tiles that a single piece was cut from."""
+
 SMALL = 16
 """Pieces up to which Python integers are quicker than NumPy columns."""
 
@@ -129,6 +132,10 @@ def _cut_one_box(tiles: Boxes, edges: tuple[int, ...]) -> tuple[Column, Column, 
     """The same for a single box: every axis is cut by itself, and the pieces are their outer product."""
     columns = (tiles.source, tiles.count, tiles.step, tiles.target)
     box = list(zip(*(c[0].tolist() for c in columns), edges, strict=True))
+    if all(s // e == (s + step * (n - 1)) // e for s, n, step, _, e in box):  # within one chunk: most small reads
+        lists = ([s // e for s, _, _, _, e in box], [s % e for s, _, _, _, e in box])
+        coords, source = np.array(lists, np.int64).reshape(2, 1, len(edges))
+        return ONE, coords, Boxes(source, tiles.target, tiles.count, tiles.step)
     if math.prod((s + step * (n - 1)) // e - s // e + 1 for s, n, step, _, e in box) <= SMALL:
         rows = list(product(*(_cut_axis(*axis) for axis in box)))
         table = np.array(rows, np.int64).reshape(len(rows), len(edges), 5)

@@ -66,13 +66,15 @@ class ReadPlan:
         level = self.levels[0]
         if level.whole:
             return self.requests
-        short = np.flatnonzero((self.length != WHOLE) & (self.length < level.index_size))
+        size = np.full(len(self), level.index_size, np.int64)
+        if len(self) and self.length[0] == WHOLE:  # shards that are values of their own: all are, or none is
+            return Requests(self.keys, self.key, self.offset if level.at_start else -size, size)
+        short = np.flatnonzero(self.length < level.index_size)
         if len(short):
             raise self._wrong(int(short[0]), "an inner shard is too short for its index")
-        size = np.full(len(self), level.index_size, np.int64)
         if level.at_start:
             return Requests(self.keys, self.key, self.offset, size)
-        end = np.where(self.length == WHOLE, 0, self.offset + self.length)
+        end = self.offset + self.length
         return Requests(self.keys, self.key, end - level.index_size, size)
 
     def take(self, rows: NDArray[np.int64]) -> ReadPlan:

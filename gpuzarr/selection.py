@@ -87,8 +87,7 @@ def _basic(items: tuple[Any, ...], shape: Shape) -> Selection:
         source.append(start)
         count.append(length)
         step.append(stride)
-    columns = np.array([source, [0] * len(source), count, step], np.int64).reshape(4, 1, len(source))
-    tiles = Boxes(*columns)
+    tiles = Boxes(*np.array((source, [0] * len(source), count, step), np.int64).reshape(4, 1, len(source)))
     return Selection(shape, tuple(wanted), tiles if all(count) else tiles.take(slice(0, 0)), tuple(index))
 
 
@@ -214,6 +213,8 @@ def _are_names(item: Any) -> bool:
 def _items(selection: Any, shape: Shape) -> tuple[Any, ...]:
     """A selection as a tuple, in which everything array-like is a NumPy array."""
     items = selection if isinstance(selection, tuple) else (selection,)
+    if all(type(i) is slice or type(i) is int for i in items):  # most are, and small reads are many
+        return items
     if any(i is None for i in items):
         raise SelectionError("newaxis is not supported: index the result instead", selection=items, shape=shape)
     return tuple(_array(i, selection, shape) if _is_array(i) else i for i in items)
@@ -230,6 +231,8 @@ def _array(item: Any, selection: Any, shape: Shape) -> NDArray[Any]:
 def _complete(items: tuple[Any, ...], shape: Shape) -> tuple[Any, ...]:
     """The selection with one item for every axis: Ellipsis expanded, missing axes whole."""
     dots = sum(i is Ellipsis for i in items)
+    if not dots and len(items) == len(shape):
+        return items
     missing = len(shape) - (len(items) - dots)
     if dots > 1 or missing < 0:
         what = "more than one Ellipsis" if dots > 1 else f"too many indices for {len(shape)} dimensions"

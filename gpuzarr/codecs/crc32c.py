@@ -54,7 +54,7 @@ class Crc32cCodec:
         return into
 
     def encode(self, data: Buffer) -> Buffer:
-        return bytes(data) + _crc32c(data).to_bytes(4, "little")
+        return b"".join((data, _crc32c(data).to_bytes(4, "little")))
 
 
 def _crc32c(data: Buffer) -> int:

@@ -157,33 +157,24 @@ def _files(work: Work) -> tuple[Any, ...] | None:
     if path is None or not isinstance(keys, KeyTable):
         return None
     ndim = keys.coords.shape[1]
-    prefix = os.fsencode(path + keys.keys.prefix if ndim else path)
+    prefix = os.fsencode(path + keys.keys.prefix) if ndim else os.fsencode(path)
     names = (prefix, a(keys.coords) if ndim else None, ndim, ord(keys.keys.separator), keys.keys.scalar.encode())
     # An extent is a whole value; where rows are parts of it the module must not read it whole, so it is told a size.
-    size = _whole(len(keys)) if plan.length[0] == WHOLE else np.full(len(keys), FARTHEST)
-    columns = (_counting(len(keys)), _zeros(len(keys)), size)
+    whole, n = bool(plan.length[0] == WHOLE), len(keys)
+    if n <= SMALL:
+        return (native.FILES, *names, None, None, *(_SMALL_WHOLE if whole else _SMALL_PARTS), None)
+    columns = (np.arange(n), np.zeros(n, np.int64), np.full(n, WHOLE if whole else FARTHEST, np.int64))
     return (native.FILES, *names, None, None, *map(a, columns), columns)
-
-
-def _counting(n: int) -> Column:
-    return _SMALL_COUNT[:n] if n <= SMALL else np.arange(n)
-
-
-def _zeros(n: int) -> Column:
-    return _SMALL_ZEROS[:n] if n <= SMALL else np.zeros(n, np.int64)
-
-
-def _whole(n: int) -> Column:
-    return _SMALL_WHOLE[:n] if n <= SMALL else np.full(n, WHOLE, np.int64)
 
 
 FARTHEST = 2**60
 """Bytes past the end of any value."""
 
 SMALL = 256
-_SMALL_COUNT = np.arange(SMALL)
-_SMALL_ZEROS = np.zeros(SMALL, np.int64)
-_SMALL_WHOLE = np.full(SMALL, WHOLE, np.int64)
+_SMALL = (np.arange(SMALL), np.zeros(SMALL, np.int64), np.full(SMALL, WHOLE), np.full(SMALL, FARTHEST))
+_SMALL_WHOLE = tuple(map(native.address, _SMALL[:3]))
+_SMALL_PARTS = (*_SMALL_WHOLE[:2], native.address(_SMALL[3]))
+"""Where the columns of few extents are, which are always the same: whole values, or parts of them."""
 
 
 def _tiles(work: Work, bound: Program) -> tuple[Any, ...]:

@@ -64,17 +64,15 @@ def read(plan: ReadPlan, chain: Chain, job: ReadJob) -> None:
 
 def _indexes(plan: ReadPlan, shard: Shard, job: ReadJob) -> list[NDArray[np.int64] | None]:
     """The indexes of all shards of a plan."""
-    lookups = plan.lookups
     answers: list[NDArray[np.int64] | None] = [None] * len(plan)
-    if lookups is None:
-        return answers
+    lookups = plan.lookups
 
     def look_up(row: int) -> None:
-        key = plan.keys[int(plan.key[row])]
+        if lookups is None:
+            return
+        key, length = plan.keys[int(plan.key[row])], int(plan.length[row])
+        limit = NOWHERE if length == WHOLE else length
         try:
-            if lookups.offset[row] < 0 and plan.length[row] != WHOLE:
-                raise CodecError("an inner shard too short for its index", codec="sharding_indexed", direction="decode")
-            limit = NOWHERE if plan.length[row] == WHOLE else int(plan.length[row])
             answers[row] = job.source.index(key, lookups.range(row), lambda data: decode_index(shard, data, limit))
         except CodecError as error:
             raise _located(error, key, plan, row) from error.__cause__
