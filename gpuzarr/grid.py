@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpuzarr.batch import Boxes, Points, Tables, Tiles
+from gpuzarr.errors import SelectionError
 
 __all__ = ["ChunkKeys", "KeyTable", "cut", "grid_shape"]
 
@@ -20,6 +21,9 @@ Column = NDArray[np.int64]
 
 ONE = np.zeros(1, np.int64)
 """The tiles that a single piece was cut from."""
+
+MOST = 1 << 27
+"""Pieces that tiles are cut into at most."""
 
 SMALL = 16
 """Pieces up to which Python integers are quicker than NumPy columns."""
@@ -136,7 +140,9 @@ def _cut_one_box(tiles: Boxes, edges: tuple[int, ...]) -> tuple[Column, Column, 
         lists = ([s // e for s, _, _, _, e in box], [s % e for s, _, _, _, e in box])
         coords, source = np.array(lists, np.int64).reshape(2, 1, len(edges))
         return ONE, coords, Boxes(source, tiles.target, tiles.count, tiles.step)
-    if math.prod((s + step * (n - 1)) // e - s // e + 1 for s, n, step, _, e in box) <= SMALL:
+    pieces = math.prod(min(n, (s + step * (n - 1)) // e - s // e + 1) for s, n, step, _, e in box)
+    _check_count(pieces)
+    if pieces <= SMALL:
         rows = list(product(*(_cut_axis(*axis) for axis in box)))
         table = np.array(rows, np.int64).reshape(len(rows), len(edges), 5)
         coords, source, target, count, step = np.ascontiguousarray(table.transpose(2, 0, 1))
@@ -217,9 +223,16 @@ def _(tiles: Points, edges: tuple[int, ...]) -> tuple[Column, Column, Tiles]:
     return tile[first], where[first], Points(first, count, (positions % edge)[order], targets[order])
 
 
+def _check_count(pieces: float) -> None:
+    """Refuse what would take all the memory there is: a plan has some hundred bytes a chunk."""
+    if pieces > MOST:
+        raise SelectionError(f"the selection touches {pieces:.3g} chunks, more than one plan takes ({MOST})")
+
+
 def _product(counts: Column) -> tuple[Column, Column]:
     """All index tuples below each row of `counts` (int64[n, d]), in C order: the row, and the tuple."""
     n, d = counts.shape
+    _check_count(counts.prod(axis=1, dtype=float).sum())
     total = counts.prod(axis=1)
     parent = np.repeat(np.arange(n), total)
     within = np.arange(len(parent)) - np.repeat(np.cumsum(total) - total, total)

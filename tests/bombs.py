@@ -153,28 +153,38 @@ def attempt(grown: Callable[[Callable[[], None]], int], use: Callable[[], Any]) 
     return raised[0], most
 
 
-def zip_bomb(path: str) -> None:
-    """A zip file whose `zarr.json` is 256 MiB of spaces."""
-    with (
-        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
-        archive.open("zarr.json", "w", force_zip64=True) as member,
-    ):
-        for _ in range(MANY):
-            member.write(b" " * (1 << 20))
+def zip_bomb(path: str, stored: dict[str, bytes], key: str) -> None:
+    """A zip file in which the value of `key` is 256 MiB of spaces."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for name, value in stored.items():
+            archive.writestr(name, value)
+        with archive.open(key, "w", force_zip64=True) as member:
+            for _ in range(MANY):
+                member.write(b" " * (1 << 20))
 
 
-def sparse_bomb(folder: str) -> None:
-    """A folder whose `zarr.json` is a hole of 16 GiB."""
-    os.mkdir(folder)
-    with open(f"{folder}/zarr.json", "wb") as file:
-        file.truncate(1 << 34)
+def sparse_bomb(folder: str, stored: dict[str, bytes], key: str) -> None:
+    """A folder in which the value of `key` is a hole of 16 GiB."""
+    for name in (*stored, key):
+        os.makedirs(os.path.dirname(f"{folder}/{name}"), exist_ok=True)
+        with open(f"{folder}/{name}", "wb") as file:
+            file.write(stored.get(name, b""))
+            file.truncate(1 << 34 if name == key else None)
 
 
-def documents(grown: Callable[[Callable[[], None]], int], folder: str) -> None:
-    """The same for documents that are too large."""
-    zip_bomb(f"{folder}/a.zip")
-    sparse_bomb(f"{folder}/a")
-    found = {name: attempt(grown, lambda n=name: gpuzarr.open(f"{folder}/{n}")) for name in ("a.zip", "a")}
+def values(grown: Callable[[Callable[[], None]], int], folder: str) -> None:
+    """What opening, reading and writing raise, and how memory grew, where a store holds a value that is too large."""
+    how: dict[str, Any] = {"shape": [CHUNK], "data_type": "uint8", "fill_value": 0}
+    chunks = {"zarr.json": document([LITTLE, GZIP], [CHUNK], **how)}
+    shards = {"zarr.json": document([sharding([CHUNK // 4], [LITTLE])], [CHUNK], **how)}
+    found = []
+    for k, (stored, key) in enumerate([({}, "zarr.json"), (chunks, "c/0"), (shards, "c/0")]):
+        sparse_bomb(f"{folder}/{k}", stored, key)
+        zip_bomb(f"{folder}/{k}.zip", stored, key)
+        both = (f"{folder}/{k}", f"{folder}/{k}.zip")
+        found += [attempt(grown, lambda w=where: gpuzarr.open(w, mode="r")[...]) for where in both]
+        if stored:
+            found.append(attempt(grown, lambda w=f"{folder}/{k}": gpuzarr.open(w, mode="r+").write(0, 1)))
     json.dump(found, sys.stdout)
 
 

@@ -10,6 +10,7 @@ import pickle
 import struct
 import warnings
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -221,45 +222,48 @@ def outcomes(where: Any, executor: gpuzarr.Executor) -> list[Outcome]:
     return out
 
 
-def check(stored: dict[str, bytes], local: bool) -> None:
+def check(whole: Specimen, stored: dict[str, bytes], local: bool) -> None:
     """The property: the same outcomes with and without the compiled module, whichever store the bytes are in."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         plain = outcomes(dict(stored), PYTHON)
-        assert outcomes(dict(stored), NATIVE) == plain
+        compare(plain, outcomes(dict(stored), NATIVE), whole)
         if local:
             with TemporaryDirectory() as folder:
-                assert outcomes(put_files(folder, stored), NATIVE) == plain
+                compare(plain, outcomes(put(Path(folder), stored), NATIVE), whole)
 
 
-def put_files(folder: str, stored: dict[str, bytes]) -> Any:
-    from pathlib import Path
-
-    return put(Path(folder), stored)
+def compare(plain: list[Outcome], native: list[Outcome], whole: Specimen) -> None:
+    if native == plain:
+        return
+    # libdeflate takes two length codes that zlib does not; the checksum shows that nothing is lost.
+    assert any(name in whole.name for name in ("gzip", "zlib"))
+    right = outcomes(dict(whole.stored), NATIVE)
+    assert all(n in (p, r) for n, p, r in zip(native, plain, right, strict=True))
 
 
 # ---- the tests -----------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=250)
+@settings(max_examples=400)
 @given(damaged_chunks(), st.booleans())
 def test_damaged_chunks(case: tuple[Specimen, dict[str, bytes]], local: bool) -> None:
-    check(case[1], local)
+    check(*case, local)
 
 
-@settings(max_examples=150)
+@settings(max_examples=250)
 @given(damaged_indexes(), st.booleans())
 def test_damaged_shard_indexes(case: tuple[Specimen, dict[str, bytes]], local: bool) -> None:
-    check(case[1], local)
+    check(*case, local)
 
 
-@settings(max_examples=400)
+@settings(max_examples=800)
 @given(st.data())
 def test_changed_documents(data: st.DataObject) -> None:
     whole = specimen(data.draw(st.sampled_from(NAMES)))
     document = whole.stored[whole.document]
     fresh = data.draw(changed(document) | changed(document) | changed(document) | damaged(document))
-    check({**whole.stored, whole.document: fresh}, local=False)
+    check(whole, {**whole.stored, whole.document: fresh}, local=False)
 
 
 @settings(max_examples=150)

@@ -21,10 +21,13 @@ from gpuzarr.errors import (
     CodecError,
     GpuzarrError,
     MetadataError,
+    SelectionError,
+    ShapeError,
     StoreError,
     UnknownCodecError,
     UnsupportedError,
 )
+from gpuzarr.memory.host import NumpyMemory
 from gpuzarr.store import LocalStore, MemoryStore
 
 ALONE, THREADS = gpuzarr.Executor(threads=1), gpuzarr.Executor(threads=3)
@@ -455,11 +458,33 @@ def test_a_bomb_is_an_error_and_takes_no_memory(bomb: str, bombs_read: Any) -> N
 
 
 @peaks.needs_linux
-def test_a_document_that_is_too_large_is_not_read_to_its_end(tmp_path: Path) -> None:
-    found = peaks.run("import bombs; bombs.documents(grown, sys.argv[1])", tmp_path)
-    for raised, most in found.values():
-        assert raised == "MetadataError"
-        assert most < 200 * peaks.MIB  # documents have 64 MiB at most
+def test_a_value_that_is_too_large_is_not_read_to_its_end(tmp_path: Path) -> None:
+    found = peaks.run("import bombs; bombs.values(grown, sys.argv[1])", tmp_path)
+    assert [raised for raised, _ in found] == ["MetadataError"] * 2 + ["CodecError"] * 6
+    assert max(most for _, most in found) < 220 * peaks.MIB  # 64 MiB are believed, and held up to three times
+
+
+def test_a_selection_of_more_chunks_than_memory_has_room_for_is_an_error() -> None:
+    array = gpuzarr.create_array({}, shape=(2**62, 3), chunks=(2**10, 1), dtype="u1")
+    before = dict(array.store.mapping)
+    for use in (
+        lambda: array[...],
+        lambda: array[::5, 1],
+        lambda: array.read_many([(slice(None), 1), (slice(None), 0)]),
+        lambda: array.write((slice(None), 1), 1),
+        lambda: array.blocks[:, 0],
+    ):
+        with pytest.raises(SelectionError, match="chunks"):
+            use()
+    assert array.store.mapping == before
+    assert array[2**61, 1] == 0
+    array[-1] = 5
+    assert array[-2:, 2].tolist() == [0, 5]
+
+
+def test_a_result_larger_than_the_space_of_addresses_is_an_error() -> None:
+    with pytest.raises(ShapeError):
+        NumpyMemory().empty((2**62,), np.dtype("u8"))
 
 
 # ---- names and keys ------------------------------------------------------------------------------------------

@@ -27,8 +27,11 @@ Grown = Callable[[Callable[[], Any]], int]
 CHUNK, SHARD = (1, 128, 1024), (8, 512, 1024)
 """Of uint16: 256 KiB, and 8 MiB."""
 
-SHAPE = (64, 512, 1024)
-"""64 MiB: many times what a read may take beside its result."""
+SHAPE = (32, 512, 1024)
+"""32 MiB: many times what a read may take beside its result."""
+
+SLACK = 6 * MIB
+"""What an interpreter may take by the way: stacks, lists, a decoder's tables, pages of libraries that come back."""
 
 COMPRESSORS: dict[str, list[Any]] = {
     "raw": [],
@@ -38,7 +41,7 @@ COMPRESSORS: dict[str, list[Any]] = {
     "bz2": [named("numcodecs.bz2", level=1)],
 }
 
-SLOW = {"gzip": 8, "bz2": 32}
+SLOW = {"gzip": 4, "bz2": 16}
 """What is too slow to write whole: the parts of it that are written."""
 
 WAYS = [(threads, native) for threads in (1, 2) for native in (False, True)]
@@ -149,14 +152,13 @@ def of_a_thread(label: str) -> int:
 @pytest.mark.parametrize("label", READS)
 def test_a_read_takes_a_run_of_chunks_a_thread_beside_its_result(label: str, read_peaks: Any) -> None:
     threads = int(label.split()[3])
-    constant = 4 * MIB if "bz2" in label else 2 * MIB  # a decoder of bzip2 takes that much
-    assert read_peaks[label] < threads * of_a_thread(label) + constant
+    assert read_peaks[label] < threads * of_a_thread(label) + SLACK
 
 
 @peaks.needs_linux
 def test_a_result_is_made_once(read_peaks: Any) -> None:
     nbytes = int(np.prod(SHAPE)) * 2
-    assert nbytes * 0.9 < read_peaks["result"] < nbytes + 2 * of_a_thread("chunks") + 2 * MIB
+    assert nbytes * 0.9 < read_peaks["result"] < nbytes + 2 * of_a_thread("chunks") + SLACK
 
 
 @peaks.needs_linux
@@ -165,12 +167,12 @@ def test_a_write_takes_a_few_windows(label: str, write_peaks: Any) -> None:
     whole, part, one_value = write_peaks[label]
     if "chunks" in label:
         threads = int(label.split()[2])
-        assert max(whole, part, one_value) < threads * (2 * SLAB + MIB) + 2 * MIB
+        assert max(whole, part, one_value) < threads * (2 * SLAB + MIB) + SLACK
     else:
         # Encoded chunks; where codecs wrap the shard, those joined and encoded; and what was there, if a part changes.
         windows = 3 if "wrapped" in label else 1
-        assert max(whole, one_value) < windows * WINDOW + 2 * MIB
-        assert part < (1 + windows) * WINDOW + 2 * MIB
+        assert max(whole, one_value) < windows * WINDOW + SLACK
+        assert part < (1 + windows) * WINDOW + SLACK
 
 
 @pytest.mark.parametrize("shape", [(1_000_000,), (1000, 1000), (100, 100, 100)])

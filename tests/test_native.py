@@ -19,6 +19,7 @@ from native_calls import (
     NOISE,
     ONE_OF_EACH,
     PAYLOADS,
+    SENTINEL,
     SMOOTH,
     Bytes,
     Tiles,
@@ -130,6 +131,28 @@ def test_a_chunk_of_a_wrong_size_has_a_status(op: str, size: int, direct: bool) 
     out, around = guarded(chunk.shape)
     (status,) = read([value], out, tiles, chunk, ops=[op] if op else [])
     assert status in (native.SIZE, native.CORRUPT, native.DECLINED)
+    assert untouched_around(out, around)
+
+
+@pytest.mark.parametrize(
+    ("op", "status"), [("crc32c", native.SHORT), ("blosc", native.CORRUPT), ("lz4", native.CORRUPT)]
+)
+@pytest.mark.parametrize("n", range(4))
+def test_values_too_short_for_their_header_have_a_status(op: str, status: int, n: int) -> None:
+    needs(op)
+    chunk = SMOOTH.reshape(-1, 4)
+    out, around = guarded(chunk.shape)
+    assert read([bytes(n)], out, whole(chunk), chunk, ops=[op]) == [status]
+    assert (around == SENTINEL).all()
+
+
+def test_an_lz4_block_that_falls_short_of_its_header_is_corrupt() -> None:
+    needs("lz4")
+    chunk = SMOOTH.reshape(-1, 4)
+    short = encode(chunk[:100], ["lz4"])
+    out, around = guarded(chunk.shape)
+    claim = chunk.nbytes.to_bytes(4, "little")
+    assert read([claim + short[4:]], out, whole(chunk), chunk, ops=["lz4"]) == [native.CORRUPT]
     assert untouched_around(out, around)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -119,6 +120,33 @@ def test_rows_lie_in_extents_of_one_file(tmp_path: Path, order: tuple[str, ...],
         assert untouched_around(out, around)
 
 
+def test_rows_at_the_same_place_of_two_files_are_not_mistaken(tmp_path: Path) -> None:
+    chunks = [SMOOTH[:400].reshape(-1, 4), NOISE[:400].reshape(-1, 4)]
+    for key, chunk in enumerate(chunks):
+        (tmp_path / str(key)).write_bytes(bytes(8) + chunk.tobytes())
+    for length in (408, -1):
+        out, around = guarded((2 * 98, 4))
+        extents = [(0, 0, length), (1, 0, length)]
+        files = Files(f"{tmp_path}/", [[0], [1]], extents, [(0, 8, 400), (1, 8, 400)])
+        tiles = Tiles([1, 1], [[1], [1]], [[0], [98]], [[98], [98]])
+        assert read(files, out, tiles, chunks[0]) == [native.OK] * 2
+        assert np.array_equal(out, np.concatenate([chunk[1:-1] for chunk in chunks]))
+        assert untouched_around(out, around)
+
+
+def test_a_file_may_be_larger_than_the_chunk_it_decodes_to(tmp_path: Path) -> None:
+    needs("zstd")
+    chunk = SMOOTH[:400].reshape(-1, 4)
+    skipped = b"".join(n.to_bytes(4, "little") for n in (0x184D2A50, 30_000)) + bytes(30_000)
+    (tmp_path / "0").write_bytes(skipped + encode(chunk, ["zstd"]))
+    out, _ = guarded(chunk.shape)
+    files = Files(f"{tmp_path}/", [[0]], [(0, 0, -1)], [(0, 0, -1)])
+    with ThreadPoolExecutor(1) as fresh:  # a thread that has no large buffer yet
+        done = fresh.submit(read, files, out, whole(chunk), chunk, ops=["zstd"])
+    assert done.result() == [native.OK]
+    assert np.array_equal(out, chunk)
+
+
 def test_rows_outside_their_extent_or_file_have_a_status(tmp_path: Path) -> None:
     chunk = SMOOTH[:400].reshape(-1, 4)
     (tmp_path / "0").write_bytes(bytes(1000))
@@ -141,6 +169,7 @@ def test_rows_outside_their_extent_or_file_have_a_status(tmp_path: Path) -> None
         assert status((0, 600), (0, 399)) == native.SIZE
         assert status((0, -1), (600, 400)) == native.OK  # the whole file
         assert status((0, -1), (601, 400)) in (native.SHORT, native.SIZE)
+        assert status((0, -1), (5000, -1)) in (native.SHORT, native.DECLINED)
         assert status((2**63 - 1, 400), (0, 400)) == native.DECLINED  # what a shard index may claim
         assert status((2**60, 2**62), (2**60, 400)) == native.SHORT
         assert status((0, -1), (2**63 - 1, 2**63 - 1)) in (native.DECLINED, native.SHORT)

@@ -68,6 +68,15 @@ def test_deflated_bytes_decode_with_the_standard_library(op: str, level: int, pa
     assert (gzip if op == "gzip" else zlib).decompress(value) == payload.tobytes()
 
 
+@pytest.mark.parametrize("op", ["zstd", "gzip", "zlib"])
+def test_a_thread_writes_at_one_level_after_another(op: str) -> None:
+    needs(op)
+    chunk = SMOOTH.reshape(-1, 4)
+    low, high, again = (write_one(chunk, [(op, (level, 0))])[0] for level in (1, 9, 1))
+    assert low == again
+    assert low != high
+
+
 @pytest.mark.parametrize(
     "order",
     [(), ("crc32c",), ("zstd", "crc32c"), ("crc32c", "zstd"), ("crc32c", "lz4", "crc32c", "zstd", "gzip", "crc32c")],

@@ -6,7 +6,6 @@ In encoding order a chain is array-to-array codecs, exactly one array-to-bytes c
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +27,9 @@ __all__ = ["Chain", "Shard", "bind", "decode_index", "encode_index"]
 
 SLACK = 1 << 16
 """Bytes that an encoded stage may be larger than twice what it encodes: headers, framing, incompressible blocks."""
+
+FLOOR = 64 << 20
+"""Stored bytes that are believed of the smallest chunk, as the compiled module believes them."""
 
 MAX_CODECS = 64
 """Codecs of a chain."""
@@ -53,7 +55,8 @@ class Chain:
 
     `stages` are in encoding order; stage i encodes `sizes[i]` bytes (None: it varies, at most `limits[i]`). A chain
     of chunks has a `layout`, a chain of shards has a `shard`. `bits` is set for types of less than a byte, stored
-    one a byte: a reader ignores the upper bits.
+    one a byte: a reader ignores the upper bits. `known` is the last size on the way that is known, or for shards the
+    sum of their chunks'; `largest` are the most stored bytes that are believed.
     """
 
     shape: tuple[int, ...]
@@ -62,7 +65,9 @@ class Chain:
     limits: tuple[int, ...]
     layout: Layout | None
     shard: Shard | None
-    bits: int = 0
+    bits: int
+    known: int
+    largest: int
 
     @property
     def leaf(self) -> Chain:
@@ -153,11 +158,18 @@ def bind(
         if filters:
             raise UnsupportedError(f"{filters[0].name} before sharding", feature="filters before sharding")
         shard = _bind_shard(serializer, shape, order, dtype, wire, bits, bool(rest), allow_pickle)
-        most = 2 * math.prod(shape) * wire.itemsize + SLACK + shard.level.index_size
-        return Chain(shape, *_stages(rest, wire, None, most), None, shard)
+        known, index = shard.level.slots * shard.inner.known, shard.level.index_size
+        stages, sizes, limits, _ = _stages(rest, wire, None, 2 * known + SLACK + index)
+        return Chain(shape, stages, sizes, limits, None, shard, 0, known, _largest(known) + index)
     stored, first = _byte_order(serializer, wire, filters)
     layout = Layout.of(shape, order, stored, dtype)
-    return Chain(shape, *_stages([*first, *rest], stored, layout.nbytes, layout.nbytes), layout, None, bits)
+    stages, sizes, limits, known = _stages([*first, *rest], stored, layout.nbytes, layout.nbytes)
+    return Chain(shape, stages, sizes, limits, layout, None, bits, known, _largest(known))
+
+
+def _largest(known: int) -> int:
+    """The most stored bytes that are believed: what an encoder makes of `known` bytes is far less."""
+    return max(FLOOR, 8 * known)
 
 
 def _refuse(codecs: Sequence[Any], found: int) -> NoReturn:
@@ -203,8 +215,8 @@ def _byte_order(
 
 def _stages(
     codecs: Sequence[Any], element: np.dtype[Any], size: int | None, most: int
-) -> tuple[tuple[Stage, ...], tuple[int | None, ...], tuple[int, ...]]:
-    """Stages, sizes and limits (see `Chain`) for `size` bytes of elements; None: it varies up to `most`."""
+) -> tuple[tuple[Stage, ...], tuple[int | None, ...], tuple[int, ...], int]:
+    """Stages, sizes, limits and `known` (see `Chain`) for `size` bytes of elements; None: it varies up to `most`."""
     stages: list[Stage] = []
     sizes: list[int | None] = []
     limits: list[int] = []
@@ -220,7 +232,7 @@ def _stages(
         known = known if size is None else size
         most = 2 * known + SLACK if size is None else size
         element = codec.stored(element) if isinstance(codec, ForeignCodec) else np.dtype(np.uint8)
-    return tuple(stages), tuple(sizes), tuple(limits)
+    return tuple(stages), tuple(sizes), tuple(limits), known
 
 
 def _bind_shard(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
@@ -14,7 +15,7 @@ from gpuzarr.codecs.chain import Chain, Shard, decode_index
 from gpuzarr.errors import CodecError
 from gpuzarr.execute import compiled
 from gpuzarr.execute.pool import Pool
-from gpuzarr.execute.source import Source, Value
+from gpuzarr.execute.source import Source, Value, believed
 from gpuzarr.memory.host import fill_tiles, scatter
 from gpuzarr.plan import ReadPlan
 from gpuzarr.ranges import WHOLE, ByteRange, Requests
@@ -31,8 +32,14 @@ GAP = 4 << 10
 EXTENT = 256 << 10
 """Joined requests stay within this many bytes: more would leave the cache before it is decoded. There too."""
 
-RUN = 1 << 20
-"""Decoded bytes of a run of rows at least: less does not pay for waking a thread."""
+RUN = 200_000
+"""Nanoseconds of work in a run of rows at least: less does not pay for waking a thread."""
+
+COST = {"blosc": 0.5, "crc32c": 0.1, "gzip": 2.0, "lz4": 0.3, "zlib": 2.0, "zstd": 1.5}
+"""Nanoseconds that decoding takes a byte, by codec, on the machine of benchmarks/README.md; others take longer."""
+
+COPY, OTHER = 0.2, 5.0
+"""Nanoseconds a byte for fetching and scattering, and for a codec that only Python has."""
 
 LONGEST = 4 << 20
 """Decoded bytes of a run at most (one chunk at least): all it fetches may be held, and Ctrl-C waits for it."""
@@ -87,11 +94,11 @@ def _read_wrapped(plan: ReadPlan, chain: Chain, shard: Shard, job: ReadJob) -> N
 
     def one(row: int) -> None:
         key = plan.keys[int(plan.key[row])]
-        data = _fetch(job.source, key, plan.requests, row)
+        data = _fetch(job.source, key, plan.requests, row, chain.largest)
         index = None
         try:
             if data is not None:
-                data = chain.decode(data)
+                data = chain.decode(believed(data, chain.largest))
                 size = shard.level.index_size
                 stored = Value(data).get(key, _index_range(shard, size)) or b""
                 index = decode_index(shard, stored, memoryview(data).nbytes)
@@ -163,10 +170,12 @@ class Work:
         """Rows in runs for the threads; rows of one request stay together."""
         n, threads = len(self.plan), self.job.pool.threads
         nbytes = max(1, self.chain.elements.nbytes)
-        if n * nbytes < 2 * RUN:
-            return [range(n)]
-        per = n if threads < 2 else max(1, -(-RUN // nbytes), n // (threads * 8))
+        each = nbytes * (COPY + sum(COST.get(stage.name, OTHER) for stage in self.chain.stages))
+        alone = threads < 2 or n * each < 2 * RUN
+        per = n if alone else max(1, math.ceil(RUN / each), n // (threads * 8))
         per = min(per, max(1, LONGEST // nbytes))
+        if per >= n:
+            return [range(n)]
         border = np.append(np.searchsorted(self.which, self.which[::per]), n)
         border = border[np.concatenate(([True], np.diff(border) > 0))].tolist()
         return [range(a, b) for a, b in pairwise(border)]
@@ -182,7 +191,8 @@ class Work:
 
     def fetch(self, extent: int) -> Buffer | None:
         """The bytes of one joined request."""
-        return _fetch(self.job.source, self.extents.keys[int(self.extents.key[extent])], self.extents, extent)
+        extents, most = self.extents, self.chain.largest
+        return _fetch(self.job.source, extents.keys[int(extents.key[extent])], extents, extent, most)
 
     def one(self, row: int, value: Buffer | None, start: int) -> None:
         """Decode one chunk out of a value's bytes (None: absent) from `start`, and scatter its tiles."""
@@ -197,7 +207,7 @@ class Work:
         try:
             if length not in (WHOLE, len(data)):
                 raise CodecError(f"{len(data)} bytes are stored of {length}", direction="decode")
-            decoded = self.chain.decode(data)
+            decoded = self.chain.decode(believed(data, self.chain.largest))
         except CodecError as error:
             raise _located(error, plan.keys[int(plan.key[row])], plan, row) from error.__cause__
         chunk = self.chain.elements.view(decoded)
@@ -206,12 +216,13 @@ class Work:
     def again(self, row: int) -> None:
         """One row by itself, in Python: for the precise error, or for what the compiled module declined."""
         key = self.plan.keys[int(self.plan.key[row])]
-        self.one(row, _fetch(self.job.source, key, self.plan.requests, row), 0)
+        self.one(row, _fetch(self.job.source, key, self.plan.requests, row, self.chain.largest), 0)
 
 
-def _fetch(source: Source | Value, key: str, requests: Requests, row: int) -> Buffer | None:
-    wanted = requests.range(row)
-    return source.get(key, None if wanted == ByteRange() else wanted)
+def _fetch(source: Source | Value, key: str, requests: Requests, row: int, most: int) -> Buffer | None:
+    """The bytes of a request, or as many as show that they are too many: a value may be, or unpack to, anything."""
+    length = int(requests.length[row])
+    return source.get(key, ByteRange(int(requests.offset[row]), length if 0 <= length <= most else most + 1))
 
 
 def _located(error: CodecError, key: str, plan: ReadPlan, row: int) -> CodecError:

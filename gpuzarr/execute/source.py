@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gpuzarr.errors import CodecError
 from gpuzarr.ranges import ByteRange
 from gpuzarr.store import Buffer, FileReader, Store, Versioned
 
-__all__ = ["Source", "Value"]
+__all__ = ["Source", "Value", "believed"]
 
 INDEX_BYTES = 64 << 20
 """Parsed shard indexes kept for one array, in bytes."""
@@ -108,3 +109,10 @@ class Value:
     ) -> NDArray[np.int64] | None:
         data = self.get(key, wanted)
         return None if data is None else parse(data)
+
+
+def believed(data: Buffer, most: int) -> Buffer:
+    """Stored bytes, unless they are more than any encoder makes of a chunk. Raises CodecError."""
+    if memoryview(data).nbytes > most:
+        raise CodecError(f"more than {most} bytes are stored", direction="decode")
+    return data

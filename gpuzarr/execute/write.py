@@ -15,8 +15,10 @@ from gpuzarr.codecs.chain import Chain, Shard, decode_index, encode_index
 from gpuzarr.errors import CodecError
 from gpuzarr.execute import compiled
 from gpuzarr.execute.pool import Pool
+from gpuzarr.execute.source import believed
 from gpuzarr.memory.host import gather
 from gpuzarr.plan import WritePlan
+from gpuzarr.ranges import ByteRange
 from gpuzarr.shard import OUTSIDE, place
 from gpuzarr.store import Buffer, PartsWriter, Store
 
@@ -60,7 +62,7 @@ def write(plan: WritePlan, chain: Chain, job: WriteJob) -> None:
 
 def _write_shards(plan: WritePlan, chain: Chain, job: WriteJob) -> None:
     """One window: what it holds is let go before the next is begun."""
-    new = _encode(plan, chain, _old_values(plan, job), job)
+    new = _encode(plan, chain, _old_values(plan, job, chain.largest), job)
 
     def put(row: int) -> None:
         _put(job.store, _key(plan, row), new[row])
@@ -80,13 +82,13 @@ def _nbytes(chain: Chain) -> int:
     return chain.elements.wire.itemsize * math.prod(chain.shape)
 
 
-def _old_values(plan: WritePlan, job: WriteJob) -> list[Buffer | None]:
+def _old_values(plan: WritePlan, job: WriteJob, most: int) -> list[Buffer | None]:
     """The stored bytes of the rows that are not covered whole."""
     old: list[Buffer | None] = [None] * len(plan)
     rows = np.flatnonzero(~plan.whole).tolist()
 
     def fetch(row: int) -> None:
-        old[row] = job.store.get(_key(plan, row))
+        old[row] = job.store.get(_key(plan, row), ByteRange(0, most + 1))
 
     job.pool.run(fetch, rows, len(rows))
     return old
@@ -129,7 +131,7 @@ def _open(plan: WritePlan, row: int, chain: Chain, shard: Shard, value: Buffer |
     if value is None:
         return {}
     try:
-        data = memoryview(chain.decode(value)).cast("B")
+        data = memoryview(chain.decode(believed(value, chain.largest))).cast("B")
         size = shard.level.index_size
         stored = data[:size] if shard.level.at_start else data[max(0, len(data) - size) :]
         index = decode_index(shard, stored, len(data))
@@ -214,7 +216,7 @@ class Leaf:
             if old is None:
                 chunk[...] = self.job.fill
             else:
-                self.chain.decode(old, scratch.data)
+                self.chain.decode(believed(old, self.chain.largest), scratch.data)
         except CodecError as error:
             raise _located(error, self.plan, row, "decode") from error.__cause__
         gather(self.values, self.plan.tiles, range(row, row + 1), chunk)
@@ -228,7 +230,7 @@ class Leaf:
     def _old(self, row: int) -> Buffer | None:
         if self.old is not None:
             return self.old[row]
-        return self.job.store.get(_key(self.plan, row))
+        return self.job.store.get(_key(self.plan, row), ByteRange(0, self.chain.largest + 1))
 
     def _all_fill(self, scratch: NDArray[np.uint8]) -> bool:
         """Whether every element is the fill value, bit for bit."""

@@ -20,7 +20,10 @@ class NumpyMemory:
     name = "cpu"
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-        return np.empty(shape, dtype)
+        try:
+            return np.empty(shape, dtype)
+        except ValueError as error:  # more bytes than there are addresses
+            raise ShapeError(f"a result of shape {shape} does not fit in memory", shape=shape) from error
 
     def view(self, array: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
         """A result as a NumPy array that shares its memory."""

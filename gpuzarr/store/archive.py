@@ -28,6 +28,8 @@ _LOCAL_MAGIC = b"PK\x03\x04"
 _UNREADABLE_FLAGS = 0x1 | 0x20 | 0x40
 _UTF8_FLAG = 0x800
 _BINARY = getattr(os, "O_BINARY", 0)
+# Packed bytes that are unpacked at a time: they become 16 MiB at most.
+_WINDOW = 16 << 10
 
 
 class Archive:
@@ -281,15 +283,23 @@ def _read_stored(fd: int, key: str, info: zipfile.ZipInfo, start: int, range: By
 def _read_deflated(fd: int, key: str, info: zipfile.ZipInfo, start: int, range: ByteRange | None) -> Buffer:
     size = info.file_size
     first, last = (0, size) if range is None else range.of(size)
-    packed = read_at(fd, start, info.compress_size)
     # At most one byte more than promised is asked for: a member that goes on is refused, not unpacked.
-    limit = size + 1 if last == size else last
-    value = zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, max(1, limit))
-    if len(value) < last or (last == size and len(value) > size):
+    limit = max(1, size + 1 if last == size else last)
+    unpacker, parts = zlib.decompressobj(-zlib.MAX_WBITS), []
+    done, taken, crc = 0, 0, 0
+    while done < limit and taken < info.compress_size and not unpacker.eof:
+        # In windows: what comes before the wanted part, or after it, is not held.
+        packed = read_at(fd, start + taken, min(_WINDOW, info.compress_size - taken))
+        part = unpacker.decompress(packed, limit - done)
+        if done + len(part) > first:
+            parts.append(part[max(0, first - done) :])
+        done, taken, crc = done + len(part), taken + _WINDOW, zlib.crc32(part, crc)
+    if done < last or (last == size and done > size):
         raise StoreError(f"the zip member does not unpack to the {size} bytes that it should", key=key)
-    if last == size:
-        _check_crc(value, key, info)
-    return value if len(value) == last - first else memoryview(value)[first:last]
+    if last == size and crc != info.CRC:
+        raise StoreError("the zip member's checksum does not match", key=key)
+    value = parts[0] if len(parts) == 1 else b"".join(parts)
+    return value if len(value) == last - first else memoryview(value)[: last - first]
 
 
 def _check_crc(value: Buffer, key: str, info: zipfile.ZipInfo) -> None:
