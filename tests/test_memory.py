@@ -165,12 +165,13 @@ def test_a_result_is_made_once(read_peaks: Any) -> None:
 @pytest.mark.parametrize("label", WRITES)
 def test_a_write_takes_a_few_windows(label: str, write_peaks: Any) -> None:
     whole, part, one_value = write_peaks[label]
+    threads = int(label.split()[2])
     if "chunks" in label:
-        threads = int(label.split()[2])
         assert max(whole, part, one_value) < threads * (2 * SLAB + MIB) + SLACK
     else:
         # Encoded chunks; where codecs wrap the shard, those joined and encoded; and what was there, if a part changes.
-        windows = 3 if "wrapped" in label else 1
+        # A thread that is just leaving a window may hold it a moment longer, while the next one is begun.
+        windows = (3 if "wrapped" in label else 1) + (threads > 1)
         assert max(whole, one_value) < windows * WINDOW + SLACK
         assert part < (1 + windows) * WINDOW + SLACK
 
