@@ -155,7 +155,7 @@ class Source {
         const int64_t size = job_.ext_length[extent], start = size < 0 ? 0 : job_.ext_offset[extent];
         const int64_t offset = job_.row_offset[row], wanted = job_.row_length[row];
         // A shard index may have said so: sums of two of these must not overflow.
-        if (start < 0 || start > kFarthest || wanted > kFarthest) return GZ_DECLINED;
+        if (start < 0 || start > kFarthest || size > kFarthest || wanted > kFarthest) return GZ_DECLINED;
         if (offset < 0 || offset > (size < 0 ? kFarthest : size)) return GZ_DECLINED;
         *begin = start + offset;
         *length = wanted >= 0 || size < 0 ? wanted : size - offset;

@@ -171,7 +171,8 @@ def test_rows_outside_their_extent_or_file_have_a_status(tmp_path: Path) -> None
         assert status((0, -1), (601, 400)) in (native.SHORT, native.SIZE)
         assert status((0, -1), (5000, -1)) in (native.SHORT, native.DECLINED)
         assert status((2**63 - 1, 400), (0, 400)) == native.DECLINED  # what a shard index may claim
-        assert status((2**60, 2**62), (2**60, 400)) == native.SHORT
+        assert status((2**60, 2**60), (2**60, 400)) == native.SHORT
+        assert status((1, 2**63 - 1), (0, -1)) == native.DECLINED
         assert status((0, -1), (2**63 - 1, 2**63 - 1)) in (native.DECLINED, native.SHORT)
 
 

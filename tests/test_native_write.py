@@ -125,6 +125,16 @@ def box(first: tuple[int, ...], count: tuple[int, ...]) -> tuple[slice, ...]:
     return tuple(slice(start, start + n) for start, n in zip(first, count, strict=True))
 
 
+@pytest.mark.parametrize("swap", [0, 2, 4])
+def test_a_whole_chunk_is_swapped_on_its_way_to_a_codec(swap: int) -> None:
+    needs("lz4")
+    chunk = SMOOTH.reshape(-1, 4)
+    nothing = np.zeros((1, 1))
+    values, statuses = write(chunk, chunk, (nothing, nothing, [chunk.shape[:-1]]), ops=[("lz4", (1,))], swap=swap)
+    assert statuses == [native.OK]
+    assert values == [encode(reversed_units(chunk, swap), ["lz4"])]
+
+
 def test_chunks_of_nothing_but_fill_are_skipped_when_asked() -> None:
     fill = np.array([np.nan], "<f4").tobytes()
     other = np.array([0x7FC00001], "<u4").tobytes()  # also not a number, but other bits
