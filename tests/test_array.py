@@ -658,3 +658,11 @@ def test_resizing_an_array_of_format_2_leaves_its_attributes_as_they_stand() -> 
     assert kept[".zattrs"] == b'{"written by others": NaN}'
     assert gpuzarr.open_array(kept).shape == (6,)
     assert a.shape == (4,)
+
+
+def test_large_results_begin_with_a_cache_line() -> None:
+    a = gpuzarr.zeros((5, 1024, 1024), dtype="<u4", chunks=(1, 1024, 1024), store={})
+    a[3, 7, 9] = 5
+    whole = a[...]
+    assert whole.__array_interface__["data"][0] % 64 == 0
+    assert (whole.shape, whole.dtype, int(whole.sum()), whole.flags.c_contiguous) == (a.shape, a.dtype, 5, True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import faulthandler
 import json
 import math
 import pickle
@@ -15,11 +14,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from specimens import CHECKED, NAMES, SHAPE, Specimen, specimen
-from test_hostile import SHARD, contents, put, with_index
+from test_hostile import SHARD, contents, no_hang, put, with_index
 
 import gpuzarr
 from gpuzarr.errors import CodecError, GpuzarrError, StoreError
@@ -29,13 +27,7 @@ PYTHON = gpuzarr.Executor(threads=1, native=False)
 
 Outcome = tuple[str, Any]
 
-
-@pytest.fixture(autouse=True)
-def no_hang() -> Iterator[None]:
-    """An example that never ends shows where it stands, and ends."""
-    faulthandler.dump_traceback_later(600, exit=True)
-    yield
-    faulthandler.cancel_dump_traceback_later()
+__all__ = ["no_hang"]
 
 
 # ---- damage --------------------------------------------------------------------------------------------------

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,14 @@ from gpuzarr.store import LocalStore, MemoryStore
 
 ALONE, THREADS = gpuzarr.Executor(threads=1), gpuzarr.Executor(threads=3)
 PYTHON, PYTHON_THREADS = (gpuzarr.Executor(threads=n, native=False) for n in (1, 3))
+
+
+@pytest.fixture(autouse=True)
+def no_hang() -> Iterator[None]:
+    """What never ends shows where it stands, and ends."""
+    faulthandler.dump_traceback_later(600, exit=True)
+    yield
+    faulthandler.cancel_dump_traceback_later()
 
 
 @pytest.fixture(params=[PYTHON, PYTHON_THREADS, ALONE, THREADS], ids=repr)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from gpuzarr import native
 from gpuzarr.batch import Boxes, Points
 from gpuzarr.grid import KeyTable
+from gpuzarr.memory.host import LARGE
 from gpuzarr.ranges import WHOLE
 from gpuzarr.store import Buffer
 
@@ -38,9 +39,6 @@ KEPT_SLAB = 32 << 20
 """Bytes a thread keeps for encoding into."""
 
 _thread = threading.local()
-
-STREAMING = 8 << 20
-"""Bytes of a result from which on it is written past the caches, which would not hold it anyway."""
 
 
 class Program:
@@ -133,7 +131,7 @@ def _read_args(
         a(chunk_strides),
         out.__array_interface__["data"][0],
         a(out_strides),
-        out.nbytes >= STREAMING,
+        out.nbytes >= LARGE,
         np.asarray(work.job.fill, layout.dtype).tobytes(),
         *source,
         *map(a, rows),

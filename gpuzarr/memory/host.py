@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -14,14 +15,25 @@ from gpuzarr.errors import ShapeError, UnsupportedError
 __all__ = ["NumpyMemory", "TorchMemory", "fill_tiles", "gather", "scatter"]
 
 
+LARGE = 16 << 20
+"""Bytes of a result from which on it is written past the caches, which would not hold it anyway."""
+
+LINE = 64
+"""Bytes of a cache line: large results begin with one, because rows that do are written twice as fast."""
+
+
 class NumpyMemory:
     """Results are `numpy.ndarray`."""
 
     name = "cpu"
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+        nbytes = math.prod(shape) * dtype.itemsize
         try:
-            return np.empty(shape, dtype)
+            if nbytes < LARGE:
+                return np.empty(shape, dtype)
+            room = np.empty(nbytes + LINE, np.uint8)
+            return room[-room.__array_interface__["data"][0] % LINE :][:nbytes].view(dtype).reshape(shape)
         except ValueError as error:  # more bytes than there are addresses
             raise ShapeError(f"a result of shape {shape} does not fit in memory", shape=shape) from error
 
