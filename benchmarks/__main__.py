@@ -41,7 +41,8 @@ def parser() -> argparse.ArgumentParser:
         default=Path(tempfile.gettempdir(), "gpuzarr-benchmarks"),
         help="where volume and stores are kept, 3 GB at full size (default: %(default)s)",
     )
-    made.add_argument("--json", type=Path, metavar="OUT", help="write every sample")
+    made.add_argument("--json", type=Path, metavar="OUT", help="write every sample, after every workload")
+    made.add_argument("--resume", action="store_true", help="measure only what the file of --json has not yet")
     made.add_argument(
         "--markdown", type=Path, metavar="OUT", help="write the tables (without it they are printed)"
     )
@@ -72,24 +73,39 @@ def choose_peers(wanted: str | None) -> list[str]:
 
 
 def measured(options: argparse.Namespace) -> Results:
+    """The run, after the rows of one that was interrupted."""
     size = SIZES[options.size]
-    chosen = [workload for workload in workloads(size) if re.search(options.only, workload.name)]
+    earlier = Results.load(options.json) if options.resume and options.json.exists() else None
+    there = {row.name for row in earlier.rows} if earlier else set()
+    known = workloads(size)
+    chosen = [w for w in known if re.search(options.only, w.name) and w.name not in there]
     if options.list:
         raise SystemExit("\n".join(f"{workload.name:28} {workload.title}" for workload in chosen))
+    if earlier and not chosen:
+        return earlier
     if not chosen:
         raise SystemExit(f"no workload's name matches {options.only!r}; see --list")
     if options.repetitions < 1:
         raise SystemExit("--repetitions must be at least 1")
-    return run(
-        chosen, choose_peers(options.peers), size, options.folder, options.repetitions, options.patience
-    )
+    order = [workload.name for workload in known]
+
+    def keep(results: Results) -> None:
+        if options.json:
+            joined(results).save(options.json)
+
+    def joined(results: Results) -> Results:
+        rows = [*(earlier.rows if earlier else []), *results.rows]
+        return Results(results.about, results.peers, sorted(rows, key=lambda row: order.index(row.name)))
+
+    peers = choose_peers(options.peers)
+    return joined(run(chosen, peers, size, options.folder, options.repetitions, options.patience, keep))
 
 
 def main() -> int:
     options = parser().parse_args()
+    if options.resume and not options.json:
+        raise SystemExit("--resume needs the file that --json names")
     results = Results.load(options.load) if options.load else measured(options)
-    if options.json:
-        results.save(options.json)
     if options.markdown:
         options.markdown.write_text(markdown(results), encoding="utf-8")
     else:

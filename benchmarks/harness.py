@@ -24,7 +24,7 @@ from .results import Cell, Results, Row
 from .worker import Answer, PeerError, Sample, Worker, digest, measure
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -144,23 +144,29 @@ def environment(size: Size, repetitions: int) -> dict[str, Any]:
 
 
 def run(
-    chosen: list[Workload], peers: Sequence[str], size: Size, root: Path, repetitions: int, patience: float
+    chosen: list[Workload],
+    peers: Sequence[str],
+    size: Size,
+    root: Path,
+    repetitions: int,
+    patience: float,
+    keep: Callable[[Results], None],
 ) -> Results:
-    """Measure the chosen workloads on the named peers."""
+    """Measure the chosen workloads on the named peers; `keep` gets what is there after every workload."""
 
-    about = environment(size, repetitions)
     stores = Stores(root, size)
     volume = stores.volume()
     workers = {peer: Worker(peer, size.name, stores.folder) for peer in peers}
     harness = Harness(stores, peers, repetitions, patience, volume, workers)
-    rows = []
+    results = Results(environment(size, repetitions), {peer: PEERS[peer].version() for peer in peers}, [])
     try:
         for workload in chosen:
             row = harness.row(workload)
             figures = ", ".join(f"{peer} {row.shown(seconds):.3g}" for peer, seconds in row.times().items())
             log(f"{workload.name} [{workload.unit}]: {figures}")
-            rows.append(row)
+            results.rows.append(row)
+            keep(results)
     finally:
         for worker in workers.values():
             worker.close()
-    return Results(about, {peer: PEERS[peer].version() for peer in peers}, rows)
+    return results

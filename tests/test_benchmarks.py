@@ -45,6 +45,19 @@ def test_the_command_measures_gpuzarr_and_zarr_without_a_wrong_answer(tmp_path: 
     assert tables.read_text(encoding="utf-8") == markdown(results)
 
 
+def test_an_interrupted_run_is_resumed(tmp_path: Path) -> None:
+    pytest.importorskip("nibabel", reason="the volume is grown from a scan it ships")
+    out = tmp_path / "run.json"
+    options = ["--size", "tiny", "--peers", "gpuzarr", "--repetitions", "1", "--folder", str(tmp_path / "data")]
+    command = [sys.executable, "-m", "benchmarks", *options, "--json", str(out), "--resume"]
+    subprocess.run([*command, "--only", "open/shards"], cwd=ROOT, check=True)
+    first = Results.load(out).rows
+    subprocess.run([*command, "--only", "open"], cwd=ROOT, check=True)
+    both = Results.load(out).rows
+    assert [row.name for row in both] == ["open/64KiB-zstd", "open/shards-zstd"]
+    assert both[1] == first[0]
+
+
 class Scripted:
     """A worker whose answers a test chooses."""
 
