@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+
+from gpuzarr.lazy import lazy
 
 __all__ = ["ABSENT", "OUTSIDE", "ShardLevel", "entries", "place"]
 
@@ -35,27 +36,27 @@ class ShardLevel:
     at_start: bool
     whole: bool
 
-    @cached_property
+    @lazy
     def grid(self) -> tuple[int, ...]:
         """Inner chunks along each axis."""
         return tuple(n // c for n, c in zip(self.shape, self.chunk, strict=True))
 
-    @cached_property
+    @lazy
     def slots(self) -> int:
         """Inner chunks in a shard, stored or not."""
         return math.prod(self.grid)
 
-    @cached_property
+    @lazy
     def weights(self) -> NDArray[np.int64]:
         """What turns an inner chunk's coordinates into its slot: the dot product."""
         return np.array([math.prod(self.grid[k + 1 :]) for k in range(len(self.grid))], np.int64)
 
-    @cached_property
+    @lazy
     def grid_column(self) -> NDArray[np.int64]:
         """`grid` as a row of a column."""
         return np.array(self.grid, np.int64)
 
-    @cached_property
+    @lazy
     def turned(self) -> bool:
         """Whether the stored order of axes is another than the array's."""
         return self.order != tuple(range(len(self.order)))

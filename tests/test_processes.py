@@ -24,6 +24,7 @@ from specimens import COMPRESSORS
 import gpuzarr
 from gpuzarr.errors import CodecError, StoreError, UnsupportedError
 from gpuzarr.execute.pool import Pool
+from gpuzarr.ranges import Requests
 from gpuzarr.store import LocalStore, MappingStore, MemoryStore, ZipStore
 
 TIMEOUT = 120
@@ -152,13 +153,111 @@ def fork_with_locks_held(folder: str) -> None:
     """As if threads held them at that moment."""
     executor = gpuzarr.Executor(threads=3)
     array = make(folder, executor=executor, chunks=(1, 64, 256), shards=(4, 256, 256))
+
+    def read() -> None:
+        use_reading(array)
+        assert array._source._indexes, "shard indexes are kept in the child too"
+
     with array._source._lock, executor.pool._lock:
-        assert in_child(lambda: use_reading(array)) == 0
+        assert in_child(read) == 0
 
 
 @needs_fork
 def test_locks_that_are_held_at_a_fork_are_no_matter_for_the_child(tmp_path: Path) -> None:
     finished(script("fork_with_locks_held(sys.argv[1])", tmp_path / "a"))
+
+
+def fork_with_archive_held(path: str) -> None:
+    """A thread is in a zip archive that is being written: the child may read what is in it, and end."""
+    held, done = threading.Event(), threading.Event()
+    with ZipStore(path, "w") as store:
+        array = make(store)
+
+        def hold() -> None:
+            with store._archive.lock:
+                held.set()
+                done.wait(TIMEOUT)
+
+        def read_and_close() -> None:
+            use_reading(array)
+            store.close()
+
+        thread = threading.Thread(target=hold)
+        thread.start()
+        held.wait(TIMEOUT)
+        try:
+            assert in_child(read_and_close) == 0
+        finally:
+            done.set()
+            thread.join()
+    assert (gpuzarr.open_array(path)[...] == values()).all()
+
+
+@needs_fork
+def test_a_child_reads_an_archive_that_a_thread_was_writing(tmp_path: Path) -> None:
+    finished(script("fork_with_archive_held(sys.argv[1])", tmp_path / "a.zip"))
+
+
+def fork_while_joining(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread is joining the requests of its read: what it works out for itself is no matter for others."""
+    array = gpuzarr.open_array(folder, executor=gpuzarr.Executor(threads=2, native=False))
+    joining, done, join = threading.Event(), threading.Event(), Requests.coalesced
+
+    def held(*arguments: Any) -> Any:
+        joining.set()
+        done.wait(TIMEOUT)
+        return join(*arguments)
+
+    thread = threading.Thread(target=array.__getitem__, args=(...,))
+    with monkeypatch.context() as patch:
+        patch.setattr(Requests, "coalesced", held)
+        thread.start()
+        joining.wait(TIMEOUT)
+    try:
+        assert in_child(lambda: use_reading(array)) == 0
+    finally:
+        done.set()
+        thread.join()
+
+
+@needs_fork
+def test_a_child_is_forked_while_a_thread_prepares_a_read(tmp_path: Path) -> None:
+    make(tmp_path, chunks=(1, 64, 256), shards=(4, 256, 256))
+    finished(script("fork_while_joining(sys.argv[1], pytest.MonkeyPatch())", tmp_path))
+
+
+def fork_while_importing(folder: str, module: str) -> None:
+    """A thread is importing what decodes: in the child that import would never end."""
+    array = gpuzarr.open_array(folder, executor=gpuzarr.Executor(threads=1, native=False))
+    importing, forking = threading.Event(), threading.Event()
+    assert module not in sys.modules
+
+    class Finder:
+        """Makes the import last until the fork has begun."""
+
+        @staticmethod
+        def find_spec(name: str, *_: Any) -> None:
+            if name == module:
+                importing.set()
+                forking.wait(TIMEOUT)
+                time.sleep(0.2)
+
+    sys.meta_path.insert(0, Finder)
+    os.register_at_fork(before=forking.set)  # called before those that were registered earlier
+    thread = threading.Thread(target=array.__getitem__, args=(...,))
+    thread.start()
+    importing.wait(TIMEOUT)
+    assert in_child(lambda: use_reading(array)) == 0
+    thread.join()
+
+
+@needs_fork
+@pytest.mark.parametrize(
+    ("codec", "module"), [("zstd", "numcodecs.zstd"), ("lz4", "numcodecs.lz4"), ("crc32c", "google_crc32c")]
+)
+def test_a_fork_waits_for_codecs_that_a_thread_is_importing(tmp_path: Path, codec: str, module: str) -> None:
+    make(tmp_path, codec)
+    finished(script(f"fork_while_importing(sys.argv[1], {module!r})", tmp_path))
 
 
 # ---- spawn ---------------------------------------------------------------------------------------------------

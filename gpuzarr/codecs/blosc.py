@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from gpuzarr.codecs.base import Buffer, NativeOp, Wire, bad_size, config_int, unknown_members
 from gpuzarr.errors import CodecError, MetadataError, UnsupportedError
+from gpuzarr.forks import module
 from gpuzarr.metadata import CodecConfig
 
 __all__ = ["BloscCodec"]
@@ -100,8 +102,7 @@ class BloscCodec:
         return None
 
     def decode(self, data: Buffer, size: int | None, limit: int, into: memoryview | None = None) -> Buffer:
-        from numcodecs import blosc
-
+        blosc = _blosc()
         view = memoryview(data).cast("B")
         found = _check_header(view)
         if found > limit or (size is not None and found != size):
@@ -115,8 +116,7 @@ class BloscCodec:
         return out
 
     def encode(self, data: Buffer) -> Buffer:
-        from numcodecs import blosc
-
+        blosc = _blosc()
         _require(self.cname, blosc)
         shuffle = SHUFFLES.index(self.shuffle or "shuffle")
         whole = np.frombuffer(data, np.uint8)
@@ -124,6 +124,12 @@ class BloscCodec:
             whole, self.cname.encode(), self.clevel, shuffle, self.blocksize, typesize=self._typesize
         )
         return encoded
+
+
+def _blosc() -> Any:
+    with suppress(ImportError):  # numcodecs imports it when it first compresses, and can do without
+        module("multiprocessing.synchronize")
+    return module("numcodecs.blosc")
 
 
 def _require(cname: str | None, blosc: Any) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from gpuzarr.codecs.base import Buffer, NativeOp, Wire, bad_size, unknown_members
 from gpuzarr.errors import CodecError
+from gpuzarr.forks import module
 from gpuzarr.metadata import CodecConfig
 
 __all__ = ["Crc32cCodec"]
@@ -58,9 +59,7 @@ class Crc32cCodec:
 
 
 def _crc32c(data: Buffer) -> int:
-    import google_crc32c
-
     view = np.frombuffer(data, np.uint8)
     view.flags.writeable = False  # it takes read-only buffers only
-    value: int = google_crc32c.value(view)
+    value: int = module("google_crc32c").value(view)
     return value

@@ -20,6 +20,7 @@ import numpy as np
 from gpuzarr.codecs.base import Buffer, NativeOp, Wire, bad_size
 from gpuzarr.codecs.streams import Decompressor, unpack
 from gpuzarr.errors import MetadataError, UnknownCodecError, UnsupportedError
+from gpuzarr.forks import importing, module
 from gpuzarr.metadata import CodecConfig
 
 __all__ = ["ForeignCodec"]
@@ -58,10 +59,10 @@ class ForeignCodec:
                 "codec 'pickle' runs code from the data: open with allow_pickle=True only what you trust",
                 feature="codec pickle",
             )
-        import numcodecs
-
+        numcodecs = module("numcodecs")
         try:
-            codec = numcodecs.get_codec({"id": name, **config})
+            with importing:  # numcodecs imports some of its codecs late
+                codec = numcodecs.get_codec({"id": name, **config})
         except ImportError as error:
             raise UnsupportedError(f"codec {name!r}: {error}", feature=f"codec {name}") from error
         except Exception as error:  # numcodecs hands the configuration to constructors that check nothing

@@ -10,6 +10,7 @@ import numpy as np
 
 from gpuzarr.codecs.base import Buffer, NativeOp, Wire, bad_size, config_int, unknown_members
 from gpuzarr.errors import CodecError
+from gpuzarr.forks import module
 from gpuzarr.metadata import CodecConfig
 
 __all__ = ["Lz4Codec"]
@@ -46,8 +47,6 @@ class Lz4Codec:
         return None
 
     def decode(self, data: Buffer, size: int | None, limit: int, into: memoryview | None = None) -> Buffer:
-        from numcodecs import lz4
-
         view = memoryview(data).cast("B")
         if len(view) < 5:
             raise CodecError("too short for an LZ4 header and block", codec="lz4", direction="decode")
@@ -55,11 +54,9 @@ class Lz4Codec:
         if found <= 0 or found > limit or (size is not None and found != size):
             raise bad_size("lz4", found, size)
         out = into if into is not None else np.empty(found, np.uint8).data
-        lz4.decompress(view, out)
+        module("numcodecs.lz4").decompress(view, out)
         return out
 
     def encode(self, data: Buffer) -> Buffer:
-        from numcodecs import lz4
-
-        encoded: bytes = lz4.compress(data, self.acceleration)
+        encoded: bytes = module("numcodecs.lz4").compress(data, self.acceleration)
         return encoded

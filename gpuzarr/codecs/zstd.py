@@ -14,6 +14,7 @@ import numpy as np
 
 from gpuzarr.codecs.base import Buffer, NativeOp, Wire, bad_size, config_int, unknown_members
 from gpuzarr.errors import CodecError, MetadataError
+from gpuzarr.forks import module
 from gpuzarr.metadata import CodecConfig
 
 __all__ = ["ZstdCodec"]
@@ -68,8 +69,6 @@ class ZstdCodec:
         return None
 
     def decode(self, data: Buffer, size: int | None, limit: int, into: memoryview | None = None) -> Buffer:
-        from numcodecs import zstd
-
         view = memoryview(data).cast("B")
         frames = list(_frames(view))
         if size is None:
@@ -82,16 +81,14 @@ class ZstdCodec:
                 raise bad_size("zstd", f"more than {size}", size)
             part = out[at : at + length]
             if length or frame.content is None:
-                zstd.decompress(view[frame.start : frame.stop], part)
+                module("numcodecs.zstd").decompress(view[frame.start : frame.stop], part)
             at += length
         if at != size:
             raise bad_size("zstd", at, size)
         return out
 
     def encode(self, data: Buffer) -> Buffer:
-        from numcodecs import zstd
-
-        encoded: bytes = zstd.compress(data, self.level, self.checksum)
+        encoded: bytes = module("numcodecs.zstd").compress(data, self.level, self.checksum)
         return encoded
 
 

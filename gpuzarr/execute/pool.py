@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import threading
-import weakref
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, Generic, TypeVar
+
+from gpuzarr.forks import tell_child
 
 __all__ = ["Pool"]
 
@@ -22,7 +22,7 @@ class Pool:
         self.threads = threads
         self._lock = threading.Lock()
         self._workers: ThreadPoolExecutor | None = None
-        _pools.add(self)
+        tell_child(self)
 
     def run(self, task: Callable[[Item], None], items: Iterable[Item], many: int) -> None:
         """Do `task` for every item, in any order. The first error stops the rest and is raised.
@@ -56,8 +56,8 @@ class Pool:
                 self._workers = ThreadPoolExecutor(self.threads - 1, "gpuzarr")
             return self._workers
 
-    def _drop(self) -> None:
-        """In a forked child the threads are gone, and the lock may be held by one of them."""
+    def forked(self) -> None:
+        """In a child the threads are gone, and the lock may be held by one of them."""
         self._lock = threading.Lock()
         self._workers = None
 
@@ -102,13 +102,3 @@ class _Work(Generic[Item]):
 
 
 _END = object()
-_pools: weakref.WeakSet[Pool] = weakref.WeakSet()
-
-
-def _drop_all() -> None:
-    for pool in list(_pools):
-        pool._drop()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_drop_all)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpuzarr.errors import CodecError
+from gpuzarr.forks import tell_child
 from gpuzarr.ranges import ByteRange
 from gpuzarr.store import Buffer, FileReader, Store, Versioned
 
@@ -37,6 +38,12 @@ class Source:
         self._nbytes = 0
         self.paths: dict[str, str] = {}
         self._lock = threading.Lock()
+        tell_child(self)
+
+    def forked(self) -> None:
+        """In a child the lock may be held by a thread that is not there, and is not done with keeping an index."""
+        self._lock = threading.Lock()
+        self._nbytes = sum(index.nbytes for _, index in self._indexes.values())
 
     def get(self, key: str, wanted: ByteRange | None = None) -> Buffer | None:
         return self.store.get(key, wanted)
@@ -70,7 +77,7 @@ class Source:
         return index
 
     def _keep(self, name: tuple[str, int], version: Hashable, index: NDArray[np.int64]) -> None:
-        # Never waited for: nothing is lost, and in a forked child the lock may be held by a thread that is not there.
+        # Never waited for: nothing is lost.
         if not self._lock.acquire(blocking=False):
             return
         try:

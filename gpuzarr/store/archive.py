@@ -15,6 +15,7 @@ from contextlib import nullcontext, suppress
 from itertools import pairwise
 
 from gpuzarr.errors import StoreError, UnsupportedError
+from gpuzarr.forks import tell_child
 from gpuzarr.ranges import ByteRange
 from gpuzarr.store.base import Buffer, is_key, temporary_name
 from gpuzarr.store.local import read_at, write_all
@@ -41,6 +42,7 @@ class Archive:
         self.changed = mode == "w" or comment is not None
         self.closed = False
         self.lock = threading.RLock()
+        tell_child(self)
         self.process = os.getpid()
         self.members: dict[str, zipfile.ZipInfo] = {}
         self.foreign: list[zipfile.ZipInfo] = []  # members whose names are not keys
@@ -56,6 +58,10 @@ class Archive:
             self.open()
         if comment is not None:
             self.comment = comment
+
+    def forked(self) -> None:
+        """In a child the lock may be held by a thread that is not there."""
+        self.lock = threading.RLock()
 
     def open(self) -> None:
         """Read the directory of the archive that is there."""
