@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gpuzarr.errors import DeviceError
+from gpuzarr.forks import importing
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -53,7 +54,7 @@ __all__ = [
     "why_not",
 ]
 
-ABI = 1
+ABI = 2
 OK, ABSENT, IO, SHORT, CHECKSUM, CORRUPT, SIZE, DECLINED = range(8)
 OPCODES = {"crc32c": 1, "zstd": 2, "blosc": 3, "lz4": 4, "gzip": 5, "zlib": 6}
 BLOSC_CNAMES = ("blosclz", "lz4", "lz4hc", "snappy", "zlib", "zstd")
@@ -155,6 +156,13 @@ class WriteArgs(ctypes.Structure):
         ("count", _POINTER),
         ("slab", _POINTER),
         ("capacity", _INT),
+        ("packed", _INT),
+        ("prefix", _TEXT),
+        ("coords", _POINTER),
+        ("key_ndim", _INT),
+        ("separator", _INT),
+        ("zero_key", _TEXT),
+        ("temporary", _TEXT),
         ("size", _POINTER),
         ("status", _POINTER),
     )
@@ -251,7 +259,7 @@ class Native:
         return failed
 
     def write(self, args: WriteArgs, lo: int, hi: int) -> int:
-        """Encodes rows `lo` to `hi`, without the interpreter's lock; how many have a status above `OK`."""
+        """Encodes rows `lo` to `hi` and puts them, without the lock; how many have a status above `OK`."""
         failed: int = self._write(ctypes.addressof(args), lo, hi)
         return failed
 
@@ -290,7 +298,8 @@ def _load() -> tuple[Native | None, str | None]:
     if not path.exists():
         return None, "not built: install again with a C++ compiler (in a checkout: kernels/hatch_build.py)"
     try:
-        library = ctypes.CDLL(os.fspath(path))
+        with importing:
+            library = ctypes.CDLL(os.fspath(path))
         abi = _function(library, "gz_abi", _INT)()
     except (OSError, AttributeError) as error:
         return None, f"does not load: {error}"
@@ -389,7 +398,8 @@ def _package_folder(package: str) -> Path | None:
 def _addresses(path: Path, symbols: dict[str, str]) -> dict[str, int | None] | None:
     """The functions' addresses, if the file loads and has all of them. It stays loaded."""
     try:
-        library = ctypes.CDLL(os.fspath(path))
+        with importing:
+            library = ctypes.CDLL(os.fspath(path))
         return {n: ctypes.cast(getattr(library, symbol), _POINTER).value for n, symbol in symbols.items()}
     except (OSError, AttributeError):
         return None

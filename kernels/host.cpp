@@ -320,23 +320,39 @@ class Writer {
           copier_(job.itemsize, job.swap, false),
           filling_(job.itemsize, 0, false),
           wire_fill_(swapped_fill(job)),
-          filler_(wire_fill_, job.itemsize, filling_) {}
+          filler_(wire_fill_, job.itemsize, filling_),
+          files_(job) {}
 
     int write(int64_t row) {
         job_.size[row] = 0;
-        if (encoder_.bound() < 0 || job_.capacity < encoder_.bound() || wire_fill_ == nullptr) return GZ_DECLINED;
-        char* dst = job_.slab + row * job_.capacity;
+        char* dst = room(row);
+        if (dst == nullptr || wire_fill_ == nullptr) return GZ_DECLINED;
         Bytes chunk;
-        const int status = gather(row, dst, &chunk);
+        int status = gather(row, dst, &chunk);
         if (status != GZ_OK) return status;
         if (job_.skip_fill != 0 && is_fill(chunk.at)) {
             job_.size[row] = -1;
             return GZ_OK;
         }
-        return encoder_.encode(chunk, dst, &job_.size[row]);
+        status = encoder_.encode(chunk, dst, &job_.size[row]);
+        if (status != GZ_OK) return status;
+        used_ += job_.size[row];
+        if (job_.slab != nullptr) return GZ_OK;
+        return files_.put(row, {job_.n_ops == 0 ? chunk.at : dst, job_.size[row]});
     }
 
   private:
+    // Where the encoded bytes of `row` go first, or nullptr.
+    char* room(int64_t row) const {
+        if (encoder_.bound() < 0) return nullptr;
+        if (job_.slab == nullptr) return scratch().encoded.reserve(encoder_.bound());
+        if (job_.capacity < encoder_.bound()) return nullptr;
+        return job_.packed != 0 ? job_.slab + used_ : job_.slab + row * job_.capacity;
+    }
+
+    // Whether what comes next reads the chunk where it is.
+    bool reads() const { return encoder_.reads() || (job_.n_ops == 0 && job_.slab == nullptr); }
+
     // The fill value in the order of the chunk, in this thread's scratch.
     static const char* swapped_fill(const gz_write& job) {
         char* fill = scratch().lists.reserve(job.itemsize);
@@ -360,7 +376,7 @@ class Writer {
         copier_.complete(&box);
         const bool whole = elements * job_.itemsize == job_.chunk_nbytes;
         const char* src = job_.src + from;
-        if (whole && encoder_.reads() && job_.swap == 0 && box.is_run(copier_.unit())) {
+        if (whole && reads() && job_.swap == 0 && box.is_run(copier_.unit())) {
             *chunk = {src, job_.chunk_nbytes};
             return GZ_OK;
         }
@@ -382,6 +398,8 @@ class Writer {
     const Copier copier_, filling_;
     const char* wire_fill_;
     const Filler filler_;
+    const NewFiles files_;
+    int64_t used_ = 0;  // bytes of the rows so far
 };
 
 }  // namespace

@@ -1,6 +1,6 @@
 // The C interface of gpuzarr's host module: one call runs a run of rows of a plan, without the interpreter.
 //
-// Reads:  fetch stored bytes -> decode -> scatter into the result.     Writes:  gather -> encode -> slab.
+// Reads:  fetch stored bytes -> decode -> scatter into the result.     Writes:  gather -> encode -> slab, or files.
 //
 // Rules
 //  - Plain C, every member 8 bytes wide (but gz_op and status): a caller may fill the structs as arrays of int64.
@@ -15,7 +15,7 @@
 #pragma once
 #include <stdint.h>
 
-#define GZ_ABI 1  // raised whenever anything below changes
+#define GZ_ABI 2  // raised whenever anything below changes
 
 #define GZ_API __attribute__((visibility("default")))
 
@@ -110,10 +110,22 @@ struct gz_write {
     int64_t skip_fill;           // not 0: a chunk of nothing but `fill`, bit for bit, gets size -1 and no bytes
     // [rows, ndim]: `count` elements at `source` of src land at `target` of the chunk; the rest of it is `fill`
     const int64_t *source, *target, *count;
-    char* slab;
+    char* slab;        // where encoded bytes go; NULL: into files
     int64_t capacity;  // row r is encoded to slab + r * capacity; at least gz_encode_bound()
-    int64_t* size;     // [rows] out: encoded bytes
-    int32_t* status;   // [rows] out: gz_status
+    int64_t packed;    // not 0: to slab, behind the rows of the same call before it; there is `capacity` for each
+
+    // Files: row r is the value of key r, named as in gz_read. It is written whole to `temporary`, a name that nobody
+    // else takes, in the same folder (made if there is none), and then moved to its own: so a value is never seen in
+    // parts. Nothing is done about a row of size -1.
+    const char* prefix;
+    const int64_t* coords;
+    int64_t key_ndim;
+    int64_t separator;
+    const char* zero_key;
+    const char* temporary;
+
+    int64_t* size;    // [rows] out: encoded bytes
+    int32_t* status;  // [rows] out: gz_status
 };
 
 GZ_API int64_t gz_abi(void);                                           // GZ_ABI of the build

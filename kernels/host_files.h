@@ -1,12 +1,15 @@
-// Stored bytes of rows, from memory or from files.
+// Stored bytes of rows: from memory or from files, and to files.
 //
-// Files: one descriptor is kept until the key changes. A row that stands for a whole file is read without asking for
-// the file's size. Rows of a larger file are read a window at a time, so that bytes are still in the cache when they
-// are decoded, however large the request is that they came from.
+// Reading files: one descriptor is kept until the key changes. A row that stands for a whole file is read without
+// asking for the file's size. Rows of a larger file are read a window at a time, so that bytes are still in the cache
+// when they are decoded, however large the request is that they came from.
+//
+// Writing files: a value is written under a temporary name and then moved, so that it is seen whole or not at all.
 
 #pragma once
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
@@ -19,10 +22,55 @@ namespace gz {
 
 inline int io_error() { return GZ_IO | errno << 8; }
 
+// The most bytes that are asked of one call, which moves at most 2 GiB.
+constexpr ssize_t kLargestStep = ssize_t{1} << 30;
+
+// ---- names ---------------------------------------------------------------------------------------------------------
+
+inline char* write_number(char* to, int64_t value) {
+    char digits[20];
+    int n = 0;
+    for (uint64_t rest = value; n == 0 || rest != 0; rest /= 10) digits[n++] = static_cast<char>('0' + rest % 10);
+    while (n > 0) *to++ = digits[--n];
+    return to;
+}
+
+// The files of a job's keys, each in this thread's scratch until the next is asked for.
+template <class Job>
+class Paths {
+  public:
+    explicit Paths(const Job& job)
+        : job_(job),
+          prefix_size_(job.prefix ? strlen(job.prefix) : 0),
+          zero_size_(job.key_ndim == 0 && job.zero_key ? strlen(job.zero_key) : 0) {}
+
+    // nullptr: no memory.
+    char* of(int64_t key) const {
+        char* path = scratch().path.reserve(prefix_size_ + zero_size_ + 21 * job_.key_ndim + 1);
+        if (path == nullptr) return nullptr;
+        if (prefix_size_ > 0) memcpy(path, job_.prefix, prefix_size_);
+        char* end = path + prefix_size_;
+        if (zero_size_ > 0) memcpy(end, job_.zero_key, zero_size_);
+        end += zero_size_;
+        for (int64_t d = 0; d < job_.key_ndim; d++) {
+            if (d > 0) *end++ = static_cast<char>(job_.separator);
+            end = write_number(end, job_.coords[key * job_.key_ndim + d]);
+        }
+        *end = 0;
+        return path;
+    }
+
+  private:
+    const Job& job_;
+    const int64_t prefix_size_, zero_size_;
+};
+
+// ---- reading -------------------------------------------------------------------------------------------------------
+
 // The files of a read, one open at a time.
 class Files {
   public:
-    explicit Files(const gz_read& job) : job_(job), prefix_size_(job.prefix ? strlen(job.prefix) : 0) {}
+    explicit Files(const gz_read& job) : paths_(job) {}
     Files(const Files&) = delete;
     Files& operator=(const Files&) = delete;
     ~Files() { close_file(); }
@@ -31,7 +79,7 @@ class Files {
     int open_key(int64_t key) {
         if (key == key_) return state_;
         close_file();
-        const char* path = path_of(key);
+        const char* path = paths_.of(key);
         if (path == nullptr) return GZ_DECLINED;
         key_ = key;
         // Non-blocking, so that a pipe which somebody left in the folder is an error and not a wait without end.
@@ -55,8 +103,7 @@ class Files {
             if (step < 0 && errno == EINTR) continue;
             if (step < 0) return io_error();
             *got += step;
-            // A short count is the end of the file (or a file that is being cut, which decoding finds), except that
-            // one call moves at most 2 GiB.
+            // A short count is the end of the file (or a file that is being cut, which decoding finds).
             if (step < kLargestStep && *got < n) break;
         }
         return GZ_OK;
@@ -77,40 +124,12 @@ class Files {
     }
 
   private:
-    static constexpr ssize_t kLargestStep = ssize_t{1} << 30;
-
-    const char* path_of(int64_t key) {
-        Buffer& buffer = scratch().path;
-        const int64_t zero_size = job_.key_ndim == 0 && job_.zero_key ? strlen(job_.zero_key) : 0;
-        char* path = buffer.reserve(prefix_size_ + zero_size + 21 * job_.key_ndim + 1);
-        if (path == nullptr) return nullptr;
-        memcpy(path, job_.prefix, prefix_size_);
-        char* end = path + prefix_size_;
-        if (zero_size > 0) memcpy(end, job_.zero_key, zero_size);
-        end += zero_size;
-        for (int64_t d = 0; d < job_.key_ndim; d++) {
-            if (d > 0) *end++ = static_cast<char>(job_.separator);
-            end = write_number(end, job_.coords[key * job_.key_ndim + d]);
-        }
-        *end = 0;
-        return path;
-    }
-
-    static char* write_number(char* to, int64_t value) {
-        char digits[20];
-        int n = 0;
-        for (uint64_t rest = value; n == 0 || rest != 0; rest /= 10) digits[n++] = static_cast<char>('0' + rest % 10);
-        while (n > 0) *to++ = digits[--n];
-        return to;
-    }
-
     void close_file() {
         if (file_ >= 0) close(file_);
         file_ = -1;
     }
 
-    const gz_read& job_;
-    const int64_t prefix_size_;
+    const Paths<gz_read> paths_;
     int file_ = -1;
     int64_t key_ = -1;
     int state_ = GZ_ABSENT;
@@ -242,6 +261,74 @@ class Source {
     int64_t extent_ = -1;             // whose bytes are in scratch().stored:
     int64_t begin_ = 0, asked_ = 0;   // those from begin_ on (kWhole: all), as many as were asked for,
     int64_t size_ = 0;                // of which the file had this many
+};
+
+// ---- writing -------------------------------------------------------------------------------------------------------
+
+// Values put as files: each is written under a temporary name in its folder and then moved to its own.
+class NewFiles {
+  public:
+    explicit NewFiles(const gz_write& job)
+        : paths_(job), name_(job.temporary), name_size_(name_ ? strlen(name_) : 0) {}
+
+    int put(int64_t key, Bytes value) const {
+        char* path = paths_.of(key);
+        const char* folder_end = path == nullptr ? nullptr : strrchr(path, '/');
+        if (folder_end == nullptr || name_size_ == 0) return GZ_DECLINED;
+        const int64_t folder_size = folder_end + 1 - path;
+        char* temporary = scratch().temporary.reserve(folder_size + name_size_ + 1);
+        if (temporary == nullptr) return GZ_DECLINED;
+        memcpy(temporary, path, folder_size);
+        memcpy(temporary + folder_size, name_, name_size_ + 1);
+        const int file = create(temporary, folder_size - 1);
+        if (file < 0) return io_error();
+        int status = write_all(file, value);
+        // Some file systems tell only now that the disk is full.
+        if (close(file) != 0 && errno != EINTR && status == GZ_OK) status = io_error();
+        if (status == GZ_OK && rename(temporary, path) != 0) status = io_error();
+        if (status != GZ_OK) unlink(temporary);
+        return status;
+    }
+
+  private:
+    // A new file, and its folder if need be. The first is usually enough, and the third when others delete there.
+    static int create(char* path, int64_t folder_size) {
+        for (int attempt = 0;; attempt++) {
+            int file;
+            do file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+            while (file < 0 && errno == EINTR);
+            if (file >= 0 || errno != ENOENT || attempt == 2) return file;
+            make_folder(path, folder_size);
+        }
+    }
+
+    // The folder that is the first `size` bytes of `path`, and those above it. Whether it worked, opening tells.
+    static void make_folder(char* path, int64_t size) {
+        if (size <= 0) return;
+        path[size] = 0;
+        if (mkdir(path, 0777) != 0 && errno == ENOENT) {
+            int64_t parent = size;
+            while (parent > 0 && path[parent] != '/') parent--;
+            make_folder(path, parent);
+            mkdir(path, 0777);
+        }
+        path[size] = '/';
+    }
+
+    static int write_all(int file, Bytes value) {
+        for (int64_t done = 0; done < value.n;) {
+            const int64_t rest = value.n - done;
+            const ssize_t step = write(file, value.at + done, rest < kLargestStep ? rest : kLargestStep);
+            if (step < 0 && errno == EINTR) continue;
+            if (step < 0) return io_error();
+            done += step;
+        }
+        return GZ_OK;
+    }
+
+    const Paths<gz_write> paths_;
+    const char* name_;
+    const int64_t name_size_;
 };
 
 }  // namespace gz

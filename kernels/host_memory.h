@@ -98,15 +98,18 @@ class Context {
 };
 
 struct Scratch {
-    Buffer stored, ping, pong, lists, path;
+    Buffer stored, ping, pong, encoded, lists, path, temporary;
     Context zstd_d, zstd_c, deflate_d, deflate_c;
 
     // What a thread may keep between runs: room for the stored and the decoded bytes of a 16 MiB chunk.
     static constexpr int64_t kKept = int64_t{40} << 20;
 
     void trim() {
-        if (stored.capacity() + ping.capacity() + pong.capacity() + lists.capacity() <= kKept) return;
-        for (Buffer* buffer : {&stored, &ping, &pong, &lists}) buffer->drop();
+        Buffer* const all[] = {&stored, &ping, &pong, &encoded, &lists};
+        int64_t held = 0;
+        for (const Buffer* buffer : all) held += buffer->capacity();
+        if (held <= kKept) return;
+        for (Buffer* buffer : all) buffer->drop();
     }
 };
 

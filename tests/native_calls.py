@@ -165,7 +165,7 @@ def write(
         *(module().codecs, ctypes.addressof(chain), len(ops), ndim, item, swap, chunk.nbytes),
         *(columns.at(chunk.strides[:-1]), native.address(values), columns.at(values.strides[:-1])),
         *(bytes(item) if fill is None else fill, skip_fill, *map(columns.at, parts)),
-        *(None, 0, native.address(size), native.address(status)),
+        *(None, 0, 0, None, None, 0, 0, None, None, native.address(size), native.address(status)),
     )
     capacity = max(0, module().encode_bound(args))
     slab, around = guarded((rows, capacity))
@@ -184,6 +184,21 @@ def write_one(chunk: Bytes, ops: Sequence[tuple[str, Sequence[int]]]) -> tuple[b
     nothing = np.zeros((1, chunk.ndim - 1))
     values, statuses = write(chunk, chunk, (nothing, nothing, [chunk.shape[:-1]]), ops=ops)
     return values[0], statuses[0]
+
+
+def put_one(chunk: Bytes, prefix: str, temporary: str) -> int:
+    """Puts one chunk as it is into the file `prefix` + "0"; the low byte of the status."""
+    nothing, columns, chain = np.zeros((1, chunk.ndim - 1)), Columns64(), native.ops([])
+    size, status, strides = np.zeros(1, np.int64), np.full(1, -1, np.int32), chunk.strides[:-1]
+    args = native.WriteArgs(
+        *(module().codecs, ctypes.addressof(chain), 0, chunk.ndim - 1, chunk.shape[-1], 0, chunk.nbytes),
+        *(columns.at(strides), native.address(chunk), columns.at(strides), bytes(chunk.shape[-1]), 0),
+        *map(columns.at, (nothing, nothing, [chunk.shape[:-1]])),
+        *(None, 0, 0, os.fsencode(prefix), columns.at([0]), 1, ord("/"), None, os.fsencode(temporary)),
+        *(native.address(size), native.address(status)),
+    )
+    assert module().write(args, 0, 1) == (status[0] != native.OK)
+    return int(status[0]) & 255
 
 
 # ---- values --------------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import gpuzarr
-from gpuzarr.execute import read, write
+from gpuzarr.execute import work, write
 
 Model = NDArray[Any]
 Shape = tuple[int, ...]
@@ -198,12 +198,13 @@ def _named(codec: Any) -> dict[str, Any]:
 
 @contextmanager
 def small_runs() -> Iterator[None]:
-    """Work is handed to threads a few rows at a time, and shards are assembled one by one."""
+    """Work is handed to threads a few rows at a time, and shards are assembled one by one or as they are written."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(read, "RUN", 1)
+        patch.setattr(work, "RUN", 1)
         patch.setattr(write, "RUN", 1)
         patch.setattr(write, "SLAB", 1)
         patch.setattr(write, "WINDOW", 1)
+        patch.setattr(write, "STREAMED", 1)
         yield
 
 

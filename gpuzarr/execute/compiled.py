@@ -21,14 +21,14 @@ from gpuzarr.batch import Boxes, Points
 from gpuzarr.grid import KeyTable
 from gpuzarr.memory.host import LARGE
 from gpuzarr.ranges import WHOLE
-from gpuzarr.store import Buffer
+from gpuzarr.store import Buffer, FileWriter
 
 if TYPE_CHECKING:
     from gpuzarr.codecs.chain import Chain
-    from gpuzarr.execute.read import Work
+    from gpuzarr.execute.work import Work
     from gpuzarr.execute.write import Leaf
 
-__all__ = ["Program", "program", "reader", "writer"]
+__all__ = ["Program", "Writer", "program", "reader", "writer"]
 
 Column = NDArray[np.int64]
 
@@ -154,15 +154,21 @@ def _files(work: Work) -> tuple[Any, ...] | None:
     path = work.job.source.path_of(keys.folder) if isinstance(keys, KeyTable) else None
     if path is None or not isinstance(keys, KeyTable):
         return None
-    ndim = keys.coords.shape[1]
-    prefix = os.fsencode(path + keys.keys.prefix) if ndim else os.fsencode(path)
-    names = (prefix, a(keys.coords) if ndim else None, ndim, ord(keys.keys.separator), keys.keys.scalar.encode())
+    names = _file_names(keys, path, keys.coords)
     # An extent is a whole value; where rows are parts of it the module must not read it whole, so it is told a size.
     whole, n = bool(plan.length[0] == WHOLE), len(keys)
     if n <= SMALL:
         return (native.FILES, *names, None, None, *(_SMALL_WHOLE if whole else _SMALL_PARTS), None)
     columns = (np.arange(n), np.zeros(n, np.int64), np.full(n, WHOLE if whole else FARTHEST, np.int64))
     return (native.FILES, *names, None, None, *map(a, columns), columns)
+
+
+def _file_names(keys: KeyTable, path: str, coords: Column) -> tuple[Any, ...]:
+    """The arguments from `prefix` to `zero_key`; `path` is where the folder of the keys is."""
+    ndim, separator, scalar = coords.shape[1], ord(keys.keys.separator), keys.keys.scalar.encode()
+    if not ndim:
+        return os.fsencode(path), None, 0, separator, scalar
+    return os.fsencode(path + keys.keys.prefix), native.address(coords), ndim, separator, scalar
 
 
 FARTHEST = 2**60
@@ -203,54 +209,99 @@ def _dense(column: Column) -> Column:
 Encoded = Iterator[tuple[int, Buffer | None]]
 
 
-def writer(leaf: Leaf) -> Callable[[range, bool], tuple[Encoded, list[int]]] | None:
-    """What encodes a run of rows of `leaf`: the stored bytes of those it can do, and the rows left for Python.
-
-    Its second argument tells to keep the bytes; else a thread's next run takes their place.
-    """
+def writer(leaf: Leaf) -> Writer | None:
+    """What encodes rows of `leaf`, or None where that is for Python."""
     bound = program(leaf.chain)
-    tiles = leaf.plan.tiles
-    if bound is None or not isinstance(tiles, Boxes):
+    if bound is None or not isinstance(leaf.plan.tiles, Boxes):
         return None
-    module, layout, values = bound.module, leaf.layout, leaf.values
-    a, n = native.address, len(leaf.plan)
-    strides = np.array(values.strides, np.int64)
-    # A tile's place in the chunk is its target here, and its place in the values its source.
-    columns = (_dense(tiles.target), _dense(tiles.source), _dense(tiles.count))
-    size, status = np.zeros(n, np.int64), np.zeros(n, np.int32)
-    fill = np.asarray(leaf.job.fill, layout.dtype).tobytes()
-    whole = leaf.plan.whole
-    fixed = (
-        module.codecs,
-        ctypes.addressof(bound.encoding),
-        bound.n_ops,
-        tiles.ndim,
-        layout.wire.itemsize,
-        layout.swap,
-        layout.nbytes,
-        a(bound.strides),
-        values.__array_interface__["data"][0],
-        a(strides),
-        fill,
-        int(leaf.job.skip_fill),
-        *map(a, columns),
-    )
-    keep = (bound, strides, columns, values)
-    capacity = module.encode_bound(native.WriteArgs(*fixed, None, 0, a(size), a(status)))
-    if capacity < 0:
-        return None
+    made = Writer(leaf, leaf.plan.tiles, bound)
+    return None if made.capacity < 0 else made
 
-    def run(rows: range, keep_bytes: bool) -> tuple[Encoded, list[int]]:
-        slab = _slab(len(rows), capacity, keep_bytes)
+
+class Writer:
+    """Rows of chunks to encode from the values: to memory, or right into files."""
+
+    def __init__(self, leaf: Leaf, tiles: Boxes, bound: Program) -> None:
+        layout, values, a, n = leaf.layout, leaf.values, native.address, len(leaf.plan)
+        self.module, self.leaf, self.whole = bound.module, leaf, leaf.plan.whole
+        self.size, self.status = np.zeros(n, np.int64), np.zeros(n, np.int32)
+        strides = np.array(values.strides, np.int64)
+        # A tile's place in the chunk is its target here, and its place in the values its source.
+        columns = (_dense(tiles.target), _dense(tiles.source), _dense(tiles.count))
+        store, keys = leaf.job.store, leaf.plan.keys
+        self.files: tuple[FileWriter, KeyTable, Column] | None = None
+        if isinstance(store, FileWriter) and isinstance(keys, KeyTable):
+            self.files = (store, keys, _dense(keys.coords[leaf.plan.key]))
+        self.keep = (bound, strides, columns, values)
+        self.fixed = (
+            bound.module.codecs,
+            ctypes.addressof(bound.encoding),
+            bound.n_ops,
+            tiles.ndim,
+            layout.wire.itemsize,
+            layout.swap,
+            layout.nbytes,
+            a(bound.strides),
+            values.__array_interface__["data"][0],
+            a(strides),
+            np.asarray(leaf.job.fill, layout.dtype).tobytes(),
+            int(leaf.job.skip_fill),
+            *map(a, columns),
+        )
+        self.capacity = 0
+        self.capacity = self.module.encode_bound(self._args(None))
+
+    def encode(self, rows: range, keep: bool) -> tuple[Encoded, list[int]]:
+        """The stored bytes of the rows that the module can do, and the rows left for Python.
+
+        `keep` tells to keep the bytes; else a thread's next run takes their place.
+        """
+        slab = _slab(len(rows), self.capacity, keep)
         # The module addresses a row's bytes from the slab's start: begin where row 0 would lie.
-        args = native.WriteArgs(*fixed, a(slab) - rows.start * capacity, capacity, a(size), a(status))
-        args.keep = keep
-        for part in _whole_runs(whole, rows):
-            module.write(args, part.start, part.stop)
-        done = whole[rows.start : rows.stop] & ((status[rows.start : rows.stop] & 0xFF) == native.OK)
-        return _encoded(slab, size, done, rows.start), (np.flatnonzero(~done) + rows.start).tolist()
+        args = self._args(native.address(slab) - rows.start * self.capacity)
+        done = self._run(args, rows)
+        return _encoded(slab, self.size, done, rows.start), (np.flatnonzero(~done) + rows.start).tolist()
 
-    return run
+    def put(self, rows: range) -> tuple[Encoded, list[int]] | None:
+        """Put the stored bytes of rows as files: the rows that have none are left, and those for Python.
+
+        None: the store does not leave that to others.
+        """
+        if self.files is None:
+            return None
+        store, keys, coords = self.files
+        place = store.new_file(f"{keys.folder}0")
+        if place is None:
+            return None
+        names = (*_file_names(keys, place[0][:-1], coords), os.fsencode(place[1]))
+        done = self._run(self._args(None, files=names), rows)
+        empty = np.flatnonzero(done & (self.size[rows.start : rows.stop] < 0)) + rows.start
+        return ((row, None) for row in empty.tolist()), (np.flatnonzero(~done) + rows.start).tolist()
+
+    def pack(self, rows: range) -> tuple[Buffer, list[int]] | None:
+        """The stored bytes of rows covered whole, one behind the other, and the size of each (-1: none).
+
+        They are good until the thread's next run. None: a row is for Python.
+        """
+        slab = _slab(len(rows), self.capacity, keep=False)
+        if self.module.write(self._args(native.address(slab), packed=True), rows.start, rows.stop):
+            return None
+        size = self.size[rows.start : rows.stop]
+        return slab.reshape(-1)[: int(size[size > 0].sum())].data, size.tolist()
+
+    def _args(
+        self, slab: int | None, *, packed: bool = False, files: tuple[Any, ...] = (None, None, 0, 0, None, None)
+    ) -> native.WriteArgs:
+        out = (native.address(self.size), native.address(self.status))
+        return native.WriteArgs(*self.fixed, slab, self.capacity, packed, *files, *out)
+
+    def _run(self, args: native.WriteArgs, rows: range) -> NDArray[np.bool_]:
+        """Which of the rows are done: of those that are covered whole."""
+        for part in _whole_runs(self.whole, rows):
+            self.module.write(args, part.start, part.stop)
+        mine = slice(rows.start, rows.stop)
+        done: NDArray[np.bool_] = self.whole[mine] & (self.status[mine] == native.OK)
+        return done
 
 
 def _slab(rows: int, capacity: int, keep: bool) -> NDArray[np.uint8]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain as chained
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,10 @@ WINDOW = 64 << 20
 """Decoded bytes of shards that are assembled at a time (one shard at least)."""
 
 RUN = 1 << 20
-"""Decoded bytes of a run of rows at least."""
+"""Decoded bytes of a run of rows at least, and of a part of a shard that is written while it is encoded."""
+
+STREAMED = 4 << 20
+"""Decoded bytes of a shard that is written so, at least: each has a plan of its own."""
 
 SLAB = 16 << 20
 """Bytes into which a run of chunks is encoded at a time (one chunk at least)."""
@@ -56,8 +60,23 @@ def write(plan: WritePlan, chain: Chain, job: WriteJob) -> None:
         runs = leaf.runs()
         job.pool.run(leaf.put, runs, len(runs))
         return
+    if isinstance(job.store, PartsWriter) and _streams(plan, chain, chain.shard, job.pool.threads):
+        shards, new = Shards(plan, chain.shard, job, job.store), np.flatnonzero(plan.whole)
+        job.pool.run(shards.put, new.tolist(), len(new))
+        plan = plan.take(np.flatnonzero(~plan.whole))
     for rows in _windows(plan, chain):
         _write_shards(plan.take(rows), chain, job)
+
+
+def _streams(plan: WritePlan, chain: Chain, shard: Shard, threads: int) -> bool:
+    """Whether shards that are covered whole are each written by one thread, while it encodes them.
+
+    They have to be large enough to be worth it, and as many as keep all threads busy.
+    """
+    if chain.stages or shard.level.at_start or shard.inner.shard is not None or _nbytes(chain) < STREAMED:
+        return False
+    many = int(np.count_nonzero(plan.whole))
+    return many > 0 and (many % threads == 0 or many > 4 * threads)
 
 
 def _write_shards(plan: WritePlan, chain: Chain, job: WriteJob) -> None:
@@ -164,6 +183,47 @@ def _assemble(shard: Shard, chain: Chain, chunks: dict[int, Buffer]) -> Parts | 
     return [chain.encode(b"".join(parts))] if chain.stages else parts
 
 
+class Shards:
+    """Shards covered whole, with their index at the end: written while they are encoded."""
+
+    def __init__(self, plan: WritePlan, shard: Shard, job: WriteJob, store: PartsWriter) -> None:
+        self.plan, self.shard, self.job, self.store = plan, shard, job, store
+        self.error: BaseException | None = None
+
+    def put(self, row: int) -> None:
+        """Write one."""
+        key, parts = _key(self.plan, row), self.parts(row)
+        try:
+            first = next(parts, None)
+            if first is None:
+                self.job.store.delete(key)
+            else:
+                self.store.put_parts(key, chained((first,), parts))
+        except BaseException as error:
+            self.error = error
+            raise
+
+    def parts(self, row: int) -> Iterator[Buffer]:
+        """The stored bytes of one, each part good until the next; none where there is no chunk to store."""
+        inner = self.plan.take(np.array([row])).descend(self.shard.level)
+        leaf = Leaf(inner, self.shard.inner, self.job)
+        step, n = max(1, RUN // max(1, leaf.layout.nbytes)), len(inner)
+        found: list[int] = []
+        for start in range(0, n, step):
+            if self.error is not None:  # nobody waits for this shard any more, and it may be large
+                raise self.error
+            for part, sizes in leaf.pack(range(start, min(start + step, n))):
+                found += sizes
+                if max(sizes) > 0:
+                    yield part
+        if max(found) < 0:
+            return
+        stored: list[int | None] = [None] * self.shard.level.slots
+        for slot, size in zip(inner.slot.tolist(), found, strict=True):
+            stored[slot] = size if size >= 0 else None
+        yield encode_index(self.shard, place(stored, 0))
+
+
 class Leaf:
     """Chunks to encode: every row a chunk of elements. `old` are stored bytes of rows not covered whole, if known."""
 
@@ -194,19 +254,34 @@ class Leaf:
 
     def put(self, rows: range) -> None:
         """Encode a run of rows and store each at once."""
-        for row, value in self.encode(rows, keep=False):
+        put = None if self.encoder is None else self.encoder.put(rows)
+        values = self.encode(rows, keep=False) if put is None else self._rest(*put, keep=False)
+        for row, value in values:
             _put(self.job.store, _key(self.plan, row), None if value is None else [value])
 
-    def encode(self, rows: range, keep: bool) -> Iterator[tuple[int, Buffer | None]]:
+    def encode(self, rows: range, keep: bool) -> compiled.Encoded:
         """Each row's stored bytes; unless `keep`, good until the next. Whole rows in the compiled module if it can."""
-        rest: Any = rows
-        if self.encoder is not None:
-            done, rest = self.encoder(rows, keep)
-            yield from done
+        done = (iter(()), rows) if self.encoder is None else self.encoder.encode(rows, keep)
+        return self._rest(*done, keep=keep)
+
+    def _rest(self, done: compiled.Encoded, rest: Iterable[int], *, keep: bool) -> compiled.Encoded:
+        """What is done, and then the rest in Python."""
+        yield from done
         scratch = np.empty(self.layout.nbytes, np.uint8)
         for row in rest:
             yield row, self.one(row, scratch)
             scratch = np.empty(self.layout.nbytes, np.uint8) if keep else scratch
+
+    def pack(self, rows: range) -> Iterator[tuple[Buffer, list[int]]]:
+        """Rows' stored bytes in their order, some at a time, with the size of each (-1: none); good until the next."""
+        packed = None if self.encoder is None else self.encoder.pack(rows)
+        if packed is not None:
+            yield packed
+            return
+        scratch = np.empty(self.layout.nbytes, np.uint8)
+        for row in rows:
+            value = self.one(row, scratch)
+            yield value or b"", [-1 if value is None else memoryview(value).nbytes]
 
     def one(self, row: int, scratch: NDArray[np.uint8]) -> Buffer | None:
         """One row's stored bytes, in Python."""

@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from gpuzarr.errors import StoreError, UnsupportedError
-from gpuzarr.store.base import BatchReader, Buffer, FileReader, PartsWriter, Sized, Store, StoreBase, Versioned
+from gpuzarr.forks import importing
+from gpuzarr.store.base import (
+    BatchReader,
+    Buffer,
+    FileReader,
+    FileWriter,
+    PartsWriter,
+    Sized,
+    Store,
+    StoreBase,
+    Versioned,
+)
 from gpuzarr.store.local import LocalStore
 from gpuzarr.store.mapping import MappingStore
 from gpuzarr.store.memory import MemoryStore
@@ -21,6 +32,7 @@ __all__ = [
     "BatchReader",
     "Buffer",
     "FileReader",
+    "FileWriter",
     "LocalStore",
     "MappingStore",
     "MemoryStore",
@@ -38,7 +50,8 @@ _MODES = ("r", "r+", "a", "w", "w-")
 
 def __getattr__(name: str) -> Any:
     if name == "ZipStore":  # late, because zipfile costs more to import than all the rest
-        from gpuzarr.store.zip import ZipStore
+        with importing:
+            from gpuzarr.store.zip import ZipStore
 
         return ZipStore
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -107,6 +120,7 @@ def _open_path(path: str, read_only: bool) -> Store:
 
 
 def _open_zip(path: str, read_only: bool) -> Store:
-    from gpuzarr.store.zip import ZipStore
+    with importing:
+        from gpuzarr.store.zip import ZipStore
 
     return ZipStore(path, "r" if read_only else "a")

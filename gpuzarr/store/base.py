@@ -7,7 +7,7 @@ its store, whatever the store is made of, so nothing else here or elsewhere has 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator
 from itertools import count
 from os import getpid
 from typing import Protocol, Self, runtime_checkable
@@ -15,7 +15,17 @@ from typing import Protocol, Self, runtime_checkable
 from gpuzarr.errors import StoreError
 from gpuzarr.ranges import ByteRange, Requests
 
-__all__ = ["BatchReader", "Buffer", "FileReader", "PartsWriter", "Sized", "Store", "Versioned", "check_key"]
+__all__ = [
+    "BatchReader",
+    "Buffer",
+    "FileReader",
+    "FileWriter",
+    "PartsWriter",
+    "Sized",
+    "Store",
+    "Versioned",
+    "check_key",
+]
 
 Buffer = bytes | bytearray | memoryview
 """Bytes of a value. What `get` returns is not to be written to; `put` takes any C-contiguous buffer."""
@@ -72,11 +82,25 @@ class FileReader(Protocol):
 
 
 @runtime_checkable
-class PartsWriter(Protocol):
-    """A store that takes a value in parts, which then need not be joined."""
+class FileWriter(Protocol):
+    """A store whose values are plain files, which native code may put by itself."""
 
-    def put_parts(self, key: str, parts: Sequence[Buffer]) -> None:
-        """As `put`, for a value that is the parts one after another."""
+    def new_file(self, key: str) -> tuple[str, str] | None:
+        """Where the value will be, and the name under which it is to be written first, in the same folder.
+
+        None: `put` has to do it, because it does more. The name serves one value after another, not two at a time.
+        """
+
+
+@runtime_checkable
+class PartsWriter(Protocol):
+    """A store that takes a value in parts, which then need not be joined, nor be there at the same time."""
+
+    def put_parts(self, key: str, parts: Iterable[Buffer]) -> None:
+        """As `put`, for a value that is the parts one after another. A part may change once the next is asked for.
+
+        What the iteration raises ends it: the value stays what it was.
+        """
 
 
 @runtime_checkable

@@ -11,12 +11,12 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from stat import S_ISREG
 
-from gpuzarr.errors import StoreError
+from gpuzarr.errors import GpuzarrError, StoreError
 from gpuzarr.ranges import ByteRange
 from gpuzarr.store.base import (
     RESERVED,
@@ -110,8 +110,8 @@ class LocalStore(StoreBase):
         """Write the value to a new file in the same folder, then move it over the old one."""
         self.put_parts(key, (value,))
 
-    def put_parts(self, key: str, parts: Sequence[Buffer]) -> None:
-        """The same for a value in parts, without joining them first."""
+    def put_parts(self, key: str, parts: Iterable[Buffer]) -> None:
+        """The same for a value in parts: a sequence in few calls, of another iterable each part as it comes."""
         self._check_writable(key)
         path = self._base + check_key(key)
         folder = path[: path.rindex("/")] if "/" in key else self.root
@@ -119,7 +119,8 @@ class LocalStore(StoreBase):
         try:
             fd = self._create(temporary, folder)
             try:
-                write_all(fd, *(flat_bytes(part, key) for part in parts))
+                for group in [parts] if isinstance(parts, Sequence) else ([part] for part in parts):
+                    write_all(fd, *(flat_bytes(part, key) for part in group))
                 if self.fsync:
                     os.fsync(fd)
             finally:
@@ -130,9 +131,14 @@ class LocalStore(StoreBase):
         except BaseException as error:
             with suppress(OSError, ValueError):
                 os.unlink(temporary)
-            if isinstance(error, OSError | ValueError) and not isinstance(error, StoreError):
+            if isinstance(error, OSError | ValueError) and not isinstance(error, GpuzarrError):
                 raise _failed("write", key, error) from error
             raise
+
+    def new_file(self, key: str) -> tuple[str, str] | None:
+        """Where the value will be, and a name for writing it first; None where it has to be synced to the disk."""
+        self._check_writable(key)
+        return None if self.fsync else (self.file_path(key), temporary_name())
 
     def delete(self, key: str) -> None:
         """Remove the file, and the folders that it leaves empty."""
