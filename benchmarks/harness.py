@@ -169,4 +169,5 @@ def run(
     finally:
         for worker in workers.values():
             worker.close()
+        stores.bury()
     return results
