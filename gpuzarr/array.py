@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 from gpuzarr import node, selection
 from gpuzarr.attributes import Attributes
 from gpuzarr.binding import Binding, bind_array
-from gpuzarr.errors import SelectionError, ShapeError, UnsupportedError
-from gpuzarr.execute.read import ReadJob, read
+from gpuzarr.errors import SelectionError, ShapeError
 from gpuzarr.execute.source import Source
 from gpuzarr.execute.write import WriteJob, write
 from gpuzarr.grid import grid_shape
 from gpuzarr.memory.values import broadcast, convert
 from gpuzarr.metadata import ArrayMetadata, CodecConfig
 from gpuzarr.options import Options
-from gpuzarr.plan import ReadPlan, WritePlan, plan_read, plan_write
+from gpuzarr.plan import WritePlan, plan_read, plan_write
+from gpuzarr.results import Reader
 from gpuzarr.selection import Selection
 from gpuzarr.store import Sized, Store
 
@@ -55,6 +55,7 @@ class Array:
         self._binding: Binding = bind_array(metadata, self._path, self._options.allow_pickle)
         self._folder = f"{self._path}/" if self._path else ""
         self._levels = self._binding.chain.levels
+        self._reader = Reader.bind(self._source, self.dtype, self._binding, self._options, self._path)
 
     # -- what it is --------------------------------------------------------------------------------------------
 
@@ -256,42 +257,12 @@ class Array:
         plan = plan_read(
             chosen.tiles, self._metadata.chunks, self._metadata.keys, self._folder, self.shape, self._levels
         )
-        return self._run(plan, chosen, chosen.shape, out, stream)
-
-    def _run(self, plan: ReadPlan, chosen: Selection, shape: tuple[int, ...], out: Any, stream: Any) -> Any:
-        if stream is not None:
-            raise UnsupportedError("stream= is for device memory", feature="stream= on the host")
-        memory = self._options.memory
-        result = memory.empty(shape, self.dtype) if out is None else out
-        if out is None and self._options.order == "F" and isinstance(result, np.ndarray):
-            result = np.empty(shape, self.dtype, order="F")
-        target = self._target(memory.view(result, self.dtype), shape)
-        view = chosen.view(target) if not plan.batched else _batch_view(target, chosen)
-        if chosen.index is None and not np.may_share_memory(view, target) and target.size:  # the result is not flat
-            whole = np.empty(shape, self._binding.raw)
-            self._execute(plan, chosen.view(whole))
-            target[...] = whole
-        else:
-            self._execute(plan, view)
-        return result
-
-    def _target(self, view: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
-        if view.shape != shape:
-            raise ShapeError(f"out has shape {view.shape}, the selection {shape}", shape=view.shape, wanted=shape)
-        if view.dtype != self.dtype:
-            raise ShapeError(f"out is of {view.dtype}, the array of {self.dtype}", shape=view.shape)
-        if not view.flags.writeable:
-            raise ShapeError("out is read-only", shape=view.shape)
-        return view.view(self._binding.raw) if view.dtype != self._binding.raw else view
-
-    def _execute(self, plan: ReadPlan, view: NDArray[Any]) -> None:
-        if len(plan):
-            runner = self._options.runner
-            job = ReadJob(runner.pool, self._source, self._binding.fill, view, runner.native)
-            read(plan, self._binding.chain, job)
+        return self._reader.run(plan, chosen, chosen.shape, out, stream)
 
     def _read_fields(self, fields: list[str] | str, chosen: Selection, out: Any) -> Any:
         self._check_fields(fields)
+        if self._options.memory.device is not None and isinstance(fields, str):
+            return self._reader.field(self._read(chosen), fields, out)
         found = self._read(chosen)[fields]
         if out is None:
             return found[()] if chosen.shape == () else found.copy() if isinstance(fields, str) else found
@@ -321,7 +292,7 @@ class Array:
         plan = plan_read(
             boxes, self._metadata.chunks, self._metadata.keys, self._folder, self.shape, self._levels, batched=True
         )
-        return self._run(plan, first, (len(wanted), *first.shape), out, stream)
+        return self._reader.run(plan, first, (len(wanted), *first.shape), out, stream)
 
     # -- writing -----------------------------------------------------------------------------------------------
 
@@ -355,7 +326,7 @@ class Array:
         self._write(chosen, whole)
 
     def _write(self, chosen: Selection, values: Any) -> None:
-        node.require_writable(self._store, self._folder + "*")
+        node.require_writable(self._store, self._path)
         source = broadcast(convert(values, self.dtype), chosen.shape)
         if source.dtype != self._binding.raw:
             source = source.view(self._binding.raw)
@@ -429,7 +400,7 @@ class Array:
         if new is None or len(new) != self.ndim or any(n < 0 for n in new):
             what = f"an array of {self.ndim} axes can't be resized to {shape!r}"
             raise ShapeError(what, shape=self.shape, wanted=new)
-        node.require_writable(self._store, self._folder + "*")
+        node.require_writable(self._store, self._path)
         metadata = replace(self._metadata, shape=new)
         self._clear_outside(new)
         node.save_array(self._store, self._path, metadata)
@@ -535,6 +506,12 @@ class Array:
 
         return Info(self)
 
+    def info_complete(self) -> Info:
+        """The same, with what is stored: all values of the array are listed and sized for it."""
+        from gpuzarr.report import Info
+
+        return Info(self, complete=True)
+
     def __repr__(self) -> str:
         shards = f" shards={self.shards}" if self.shards else ""
         where = f"{self._store.url}{self.name if self._path else ''}"
@@ -566,11 +543,6 @@ class Indexer:
     def __setitem__(self, wanted: Any, values: Any) -> None:
         fields, rest = selection.split_fields(wanted)
         self._array._assign(fields, self._rule(rest, self._array.shape), values)
-
-
-def _batch_view(target: NDArray[Any], chosen: Selection) -> NDArray[Any]:
-    """A stack of results as the tiles address it: the batch, then all axes, none backwards."""
-    return target[(slice(None), *(chosen.index or ()), ...)]
 
 
 def _sizes(shape: Any) -> tuple[int, ...] | None:

@@ -19,6 +19,7 @@ from gpuzarr.errors import MetadataError
 from gpuzarr.grid import ChunkKeys
 from gpuzarr.memory import as_host
 from gpuzarr.metadata import ArrayMetadata, CodecConfig
+from gpuzarr.metadata.forms import sizes as readable
 from gpuzarr.options import Options
 from gpuzarr.store import Store
 
@@ -153,14 +154,15 @@ def check_format(zarr_format: Any) -> int:
 
 
 def sizes(value: Any, field: str, least: int) -> tuple[int, ...]:
-    """A shape from one integer or several. Raises MetadataError for anything else."""
+    """A shape from one integer or several, as documents may have it. Raises MetadataError for anything else."""
     try:
         listed = tuple(value)
     except TypeError:
         listed = (value,)
     if any(isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < least for n in listed):
         raise MetadataError(f"{value!r} is not a list of sizes of at least {least}", field=field)
-    return tuple(int(n) for n in listed)
+    found: list[Any] = [int(n) for n in listed]
+    return readable(found, field) if least >= 0 else tuple(found)
 
 
 Shape = tuple[int, ...]

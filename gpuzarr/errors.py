@@ -10,6 +10,7 @@ from typing import Any
 __all__ = [
     "CodecError",
     "DeviceError",
+    "DeviceMemoryError",
     "GpuzarrError",
     "MetadataError",
     "NodeExistsError",
@@ -73,8 +74,8 @@ class MetadataError(GpuzarrError, ValueError):
     field: str | None
 
 
-class NodeNotFoundError(GpuzarrError, LookupError):
-    """No array or group there."""
+class NodeNotFoundError(GpuzarrError, KeyError):
+    """No array or group there. A KeyError, as `group["missing"]` gives in zarr-python."""
 
     fields = ("path",)
     path: str | None
@@ -126,6 +127,10 @@ class DeviceError(GpuzarrError, RuntimeError):
     fields = ("device", "kernel")
     device: str | None
     kernel: str | None
+
+
+class DeviceMemoryError(DeviceError, MemoryError):
+    """A device, or pinned memory, has no room for what was asked."""
 
 
 class UnsupportedError(GpuzarrError, NotImplementedError):

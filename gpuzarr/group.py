@@ -266,6 +266,12 @@ class Group:
 
         return GroupInfo(self)
 
+    def info_complete(self) -> Any:
+        """The same, with the members directly under it counted: the store is listed for it."""
+        from gpuzarr.report import GroupInfo
+
+        return GroupInfo(self, complete=True)
+
     def __repr__(self) -> str:
         return f"<Group {self._store.url}{self.name if self._path else ''} format={self.zarr_format}>"
 

@@ -112,9 +112,9 @@ def save_array(store: Store, path: str, metadata: ArrayMetadata) -> None:
 
 
 def require_writable(store: Store, key: str) -> None:
-    """Raise StoreError where the store is open for reading only."""
+    """Raise StoreError where the store is open for reading only; `key` is what was to be written, or its path."""
     if store.read_only:
-        raise StoreError(f"{store.url} is open for reading only", key=key)
+        raise StoreError(f"{store.url} is open for reading only", key=key or "/")
 
 
 def require_absent(store: Store, path: str, overwrite: bool) -> None:

@@ -562,3 +562,15 @@ def test_an_array_of_an_unknown_codec_can_not_be_opened_but_its_group_can() -> N
     assert (caught.value.codec, caught.value.path) == ("zzz", "a")
     assert root["b"].shape == (4,)
     assert list(root.keys()) == ["a", "b"]
+
+
+def test_an_array_of_more_dimensions_than_numpy_has_is_not_created() -> None:
+    store: dict[str, bytes] = {}
+    with pytest.raises(UnsupportedError, match="65 dimensions"):
+        gpuzarr.create_array(store, shape=(1,) * 65, dtype="u1")
+    assert not store
+
+
+def test_a_missing_member_is_a_key_error() -> None:
+    with pytest.raises(KeyError, match="missing"):
+        gpuzarr.create_group({})["missing"]

@@ -24,19 +24,20 @@ NAMES = """
 """
 ARRAY = """
     append attrs basename blocks cdata_shape chunks compressors configure dimension_names dtype explain fill_value
-    filters info meta_array metadata name nbytes nbytes_stored nchunks nchunks_initialized ndim oindex order path read
-    read_many read_only resize serializer shape shards size store update_attributes vindex write zarr_format
+    filters info info_complete meta_array metadata name nbytes nbytes_stored nchunks nchunks_initialized ndim oindex
+    order path read read_many read_only resize serializer shape shards size store update_attributes
+    vindex write zarr_format
 """
 GROUP = """
-    array_keys arrays attrs basename configure create_array create_group get group_keys groups info keys members
-    metadata name nmembers path read_only require_array require_group store tree update_attributes zarr_format
+    array_keys arrays attrs basename configure create_array create_group get group_keys groups info info_complete keys
+    members metadata name nmembers path read_only require_array require_group store tree update_attributes zarr_format
 """
 CODEC_CLASSES = """
     BloscCodec BytesCodec Crc32cCodec GzipCodec Lz4Codec ShardingCodec TransposeCodec ZlibCodec ZstdCodec
 """
 ERRORS = """
-    CodecError DeviceError GpuzarrError MetadataError NodeExistsError NodeNotFoundError SelectionError ShapeError
-    StoreError UnknownCodecError UnsupportedError
+    CodecError DeviceError DeviceMemoryError GpuzarrError MetadataError NodeExistsError NodeNotFoundError SelectionError
+    ShapeError StoreError UnknownCodecError UnsupportedError
 """
 
 OPTIONAL = ("cupy", "google_crc32c", "ml_dtypes", "numcodecs", "nvidia", "rich", "torch", "zarr")
