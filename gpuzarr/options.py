@@ -41,7 +41,19 @@ class Options:
             raise TypeError(f"executor must be a gpuzarr.Executor, not {changes['executor']!r}")
         return replace(self, **changes)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Device memory is sent to another process by the device's name, never by what is in it."""
+        given = self.meta_array
+        if self.memory.device is not None and self.memory.name == self.memory.device.name:  # not torch's
+            given = self.memory.name
+        rest = (self.executor, self.strict, self.write_empty_chunks, self.order, self.allow_pickle)
+        return _restored, (given, *rest)
+
     @property
     def runner(self) -> Executor:
         """The executor that is used."""
         return self.executor or default_executor()
+
+
+def _restored(meta_array: Any, executor: Any, strict: bool, empty: bool, order: str, allow_pickle: bool) -> Options:
+    return Options(meta_array, memory_of(meta_array), executor, strict, empty, order, allow_pickle)

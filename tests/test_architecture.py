@@ -18,15 +18,19 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "gpuzarr"
 
 LEVELS = [
-    {"errors"},
+    {"errors", "lazy"},
     {"ranges", "batch"},
     {"grid", "dtypes"},
     {"metadata", "selection", "shard"},
     {"plan"},
-    {"memory", "store", "codecs"},
+    {"forks"},
     {"native"},
+    {"cuda"},
+    {"memory", "store", "codecs"},
+    {"testing"},
     {"execute"},
     {"binding", "options", "node", "attributes"},
+    {"results"},
     {"report"},
     {"html"},
     {"array"},

@@ -16,7 +16,15 @@ from hypothesis import strategies as st
 from strategies import Case, assert_same, cases, small_runs
 
 import gpuzarr
-from gpuzarr.errors import GpuzarrError, MetadataError, SelectionError, ShapeError, StoreError, UnsupportedError
+from gpuzarr.errors import (
+    DeviceError,
+    GpuzarrError,
+    MetadataError,
+    SelectionError,
+    ShapeError,
+    StoreError,
+    UnsupportedError,
+)
 
 LAYOUTS: dict[str, dict[str, Any]] = {
     "v3": {"zarr_format": 3, "chunks": (3, 2)},
@@ -340,10 +348,11 @@ def test_options_that_mean_nothing_are_refused(option: dict[str, Any], error: ty
         gpuzarr.zeros((2,)).configure(**option)
 
 
-@pytest.mark.parametrize("meta_array", ["cuda", "cuda:1", "simulated"])
-def test_memory_that_is_not_there_yet_is_refused_by_name(meta_array: str) -> None:
-    with pytest.raises(UnsupportedError, match=meta_array):
+@pytest.mark.parametrize("meta_array", ["cuda:99", "cuda:", "cuda:x", "simulated:1"])
+def test_memory_that_is_not_there_is_refused_by_name(meta_array: str) -> None:
+    with pytest.raises(DeviceError, match=f"meta_array='{meta_array}'") as error:
         gpuzarr.zeros((2,)).configure(meta_array=meta_array)
+    assert error.value.device == meta_array
 
 
 @layouts

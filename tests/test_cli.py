@@ -17,6 +17,10 @@ import gpuzarr
 from gpuzarr import native
 from gpuzarr.cli import main, text
 from gpuzarr.cli.paths import located
+from gpuzarr.cuda import device as devices
+from gpuzarr.cuda import nvcomp
+from gpuzarr.testing.emulator.build import Compiler
+from gpuzarr.testing.nvcomp import SimulatedNvcomp
 
 Printed = pytest.CaptureFixture[str]
 
@@ -284,9 +288,11 @@ def test_doctor_says_why_a_device_library_is_no_use(
     (tmp_path / "cupy.py").write_text("raise ImportError('libcuda.so.1: cannot open shared object file')")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "cupy", raising=False)
-    found = answer(capsys, "doctor")["devices"]["cupy"]
-    assert found["found"] is None
-    assert "libcuda.so.1: cannot open shared object file" in found["why_not"]
+    found = answer(capsys, "doctor")
+    assert found["devices"]["cupy"]["found"] is None
+    assert "libcuda.so.1: cannot open shared object file" in found["devices"]["cupy"]["why_not"]
+    assert "libcuda.so.1: cannot open shared object file" in found["memory"]["cuda"]
+    assert "pip install" in found["memory"]["simulated"]
 
 
 def test_doctor_lists_devices(tmp_path: Path, capsys: Printed, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -301,8 +307,38 @@ class cuda:
     )
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "cupy", raising=False)
+    monkeypatch.setattr("gpuzarr.cli.doctor._opens", lambda word: None)  # this CuPy has nothing but what is listed
+    monkeypatch.setitem(devices._state, "asked", False)  # nor has it started a driver
     assert answer(capsys, "doctor")["devices"]["cupy"]["found"] == "cupy 99; cuda:0 Toy, 1.00 GiB"
     sys.modules.pop("cupy")
+
+
+def test_doctor_says_what_decodes_for_results_on_a_device(capsys: Printed, monkeypatch: pytest.MonkeyPatch) -> None:
+    def codecs() -> dict[str, str]:
+        return {codec["codec"]: codec["device"] for codec in answer(capsys, "doctor")["codecs"]}
+
+    monkeypatch.setattr(nvcomp, "_find", lambda: "the cat ate it")
+    found = codecs()
+    assert answer(capsys, "doctor")["devices"]["nvcomp"] == {"found": None, "why_not": "the cat ate it"}
+    assert found["lz4"] == found["crc32c"] == "own kernel"
+    assert found["sharding_indexed"] == "part of the plan"
+    assert {name for name, said in found.items() if "nvCOMP, which is not there" in said} == {
+        "blosc", "gzip", "zlib", "zstd",
+    }  # fmt: skip
+    monkeypatch.setattr(nvcomp, "_find", lambda: SimulatedNvcomp(lambda address, nbytes: np.zeros(nbytes, np.uint8)))
+    found = codecs()
+    assert found["gzip"] == found["zlib"] == found["zstd"] == "nvCOMP (simulated)"
+    assert found["blosc"] == "own kernels; zstd and zlib inside: nvCOMP (simulated)"
+
+
+def test_doctor_says_what_the_emulator_is_built_with(capsys: Printed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gpuzarr.testing.emulator.build.find_compiler", lambda: None)
+    found = answer(capsys, "doctor")
+    assert "no C++ compiler" in found["devices"]["emulator"]["why_not"]
+    assert found["memory"]["simulated"] is not None
+    compiler = Compiler(("c++",), "g++", "g++ 99\nand more")
+    monkeypatch.setattr("gpuzarr.testing.emulator.build.find_compiler", lambda: compiler)
+    assert answer(capsys, "doctor")["devices"]["emulator"]["found"] == "g++ 99"
 
 
 def test_doctor_names_packages_that_are_missing(capsys: Printed, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,10 @@ import gpuzarr
 from gpuzarr.cli import demo, main, png, shapes, volumes
 from gpuzarr.cli.nifti import HEADER_BYTES, parse_header, read_nifti
 from gpuzarr.cli.text import UsageError
-from gpuzarr.errors import GpuzarrError, MetadataError, StoreError, UnsupportedError
+from gpuzarr.cuda import device as devices
+from gpuzarr.errors import DeviceError, GpuzarrError, MetadataError, StoreError, UnsupportedError
+from gpuzarr.memory import as_host
+from gpuzarr.testing import emulator
 
 Order = Literal["<", ">"]
 CODES = {"u1": 2, "i2": 4, "f4": 16, "c8": 32, "f8": 64, "u2": 512, "i8": 1024}
@@ -395,6 +398,66 @@ def test_the_demo_says_in_json_what_it_measured(
     places = {stage["codec"]: stage["where"] for stage in found["results"][1]["stages"]}
     assert places["sharding_indexed"] == "plan"
     assert places["blosc"] in ("compiled", "python")
+
+
+@pytest.fixture(scope="module")
+def simulated() -> None:
+    """Where kernels can't be run, say why."""
+    pytest.importorskip("cupy", reason="the simulated device makes CuPy arrays")
+    try:
+        emulator.load()
+    except DeviceError as error:
+        pytest.skip(error.reason)
+
+
+@pytest.mark.usefixtures("simulated")
+def test_the_demo_reads_into_device_memory(volume: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["demo", volume, "--out", str(tmp_path / "out"), "--crops", "5", "--meta-array", "simulated"]
+    assert main([*command, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["verified"], found["memory"]) == (True, "simulated")
+    reads = [result for result in found["results"] if result["step"] != "write"]
+    assert len(reads) == 4
+    for result in reads:
+        places = {stage["codec"]: stage["where"] for stage in result["stages"]}
+        assert places[result["codec"]] == "device"
+        assert result["device"]["decoded"] == "device"
+        assert result["device"]["waits"] <= 2
+    assert main(command) == 0
+    printed = capsys.readouterr().out
+    for part in (
+        "simulated",
+        "blosc: device (own kernels)",
+        "zstd: device (nvCOMP (simulated))",
+        "say nothing of a GPU",
+    ):
+        assert part in printed
+
+
+@pytest.mark.usefixtures("simulated")
+def test_a_wrong_byte_in_device_memory_is_noticed(
+    volume: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def wrong(result: Any) -> NDArray[Any]:
+        values = as_host(result).copy()
+        values.reshape(-1).view(np.uint8)[-1] ^= 1
+        return values
+
+    monkeypatch.setattr(demo, "as_host", wrong)
+    assert main(["demo", volume, "--out", str(tmp_path / "out"), "--meta-array", "simulated"]) == 1
+    assert "differs from what was written [codec blosc" in capsys.readouterr().err
+
+
+def test_auto_is_the_host_where_there_is_no_gpu(
+    volume: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if devices.available():
+        pytest.skip("there is a GPU")
+    command = ["demo", volume, "--out", str(tmp_path / "out"), "--crops", "5", "--meta-array"]
+    assert main([*command, "auto", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["memory"] == "cpu"
+    assert main([*command, "cuda"]) == 1
+    assert capsys.readouterr().err.startswith("gpuzarr: meta_array='cuda': ")
 
 
 def test_the_demo_prints_a_line_for_every_step(volume: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,7 +18,7 @@ from specimens import CRC, GZIP, LITTLE, ZSTD, blosc, named, sharding
 import gpuzarr
 from gpuzarr import selection
 from gpuzarr.binding import bind_array
-from gpuzarr.execute import read, write
+from gpuzarr.execute import work, write
 from gpuzarr.plan import plan_read, plan_write
 from gpuzarr.store import ZipStore
 
@@ -145,7 +145,7 @@ def write_peaks(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 def of_a_thread(label: str) -> int:
     """What one thread may hold: stored and decoded bytes of a run, or of a shard that is decoded whole."""
-    return 2 * 8 * MIB + MIB if "wrapped" in label else read.LONGEST + 4 * MIB // 4
+    return 2 * 8 * MIB + MIB if "wrapped" in label else work.LONGEST + 4 * MIB // 4
 
 
 @peaks.needs_linux

@@ -18,7 +18,7 @@ from numcodecs import zstd
 import gpuzarr
 from gpuzarr import native
 from gpuzarr.errors import CodecError
-from gpuzarr.execute.read import Work
+from gpuzarr.execute.work import Work
 from gpuzarr.ranges import ByteRange
 from gpuzarr.report import GroupInfo, Info
 from gpuzarr.report.words import printable, size

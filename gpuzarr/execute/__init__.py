@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, Literal
 
 from gpuzarr.execute.pool import Pool
 
 __all__ = ["Executor", "default_executor"]
+
+
+WINDOW, DEVICE_MEMORY = 128 << 20, 2 << 30
+"""Bytes by default: some thousand chunks of 64 KiB, which keep a large GPU busy; and no more than any GPU has."""
+
+TIMES = 4
+"""Device memory of a window in its decoded bytes: stored bytes and tables, decoded and unshuffled, and temporary."""
 
 
 class Executor:
@@ -20,6 +27,15 @@ class Executor:
         use.
     native
         Whether to use the compiled host module where it is there; the results are the same.
+    window
+        Decoded bytes of a window at most (one chunk at least) where results are made on a device. Two windows are
+        in flight: while the device decodes one, the next is fetched.
+    device_memory
+        Bytes of device memory, besides results, that the windows of a read may take: stored bytes, tables and what
+        is decoded before it is scattered. Windows are made smaller to keep to it.
+    decode
+        Where chunks are decoded whose results are made on a device: "device", "host" (by threads, before the one
+        upload), or "auto": wherever it takes less time by the estimate that `explain()` shows.
 
     Executors may be shared by any number of arrays and threads. They start threads when first needed, drop them in
     a forked child, and pickle as their settings.
@@ -28,22 +44,44 @@ class Executor:
     Executor(threads=2, native=True)
     """
 
-    def __init__(self, threads: int | None = None, *, native: bool = True) -> None:
-        if threads is not None and (type(threads) is not int or threads < 1):
-            raise ValueError(f"threads must be a positive integer, not {threads!r}")
+    def __init__(
+        self,
+        threads: int | None = None,
+        *,
+        native: bool = True,
+        window: int = WINDOW,
+        device_memory: int = DEVICE_MEMORY,
+        decode: Literal["auto", "device", "host"] = "auto",
+    ) -> None:
+        if decode not in ("auto", "device", "host"):
+            raise ValueError(f'decode must be "auto", "device" or "host", not {decode!r}')
+        given = {"threads": 1 if threads is None else threads, "window": window, "device_memory": device_memory}
+        for name, n in given.items():
+            if type(n) is not int or n < 1:
+                raise ValueError(f"{name} must be a positive integer, not {n!r}")
         self.threads = _cores() if threads is None else threads
         self.native = native
+        self._window, self._device_memory = window, device_memory
+        self.decode: Literal["auto", "device", "host"] = decode
         self.pool = Pool(self.threads)
 
+    @property
+    def window(self) -> int:
+        """Decoded bytes of a window: those asked for, or fewer to keep to the device memory."""
+        return min(self._window, self._device_memory // (2 * TIMES))
+
     def __repr__(self) -> str:
-        return f"Executor(threads={self.threads}, native={self.native})"
+        more = "" if self.decode == "auto" else f", decode={self.decode!r}"
+        more += "" if self._window == WINDOW else f", window={self._window}"
+        more += "" if self._device_memory == DEVICE_MEMORY else f", device_memory={self._device_memory}"
+        return f"Executor(threads={self.threads}, native={self.native}{more})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _executor, (self.threads, self.native)
+        return _executor, (self.threads, self.native, self._window, self._device_memory, self.decode)
 
 
-def _executor(threads: int, native: bool) -> Executor:
-    return Executor(threads, native=native)
+def _executor(threads: int, native: bool, window: int, device_memory: int, decode: Any) -> Executor:
+    return Executor(threads, native=native, window=window, device_memory=device_memory, decode=decode)
 
 
 def _cores() -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from gpuzarr.batch import Boxes, Points, Tables, Tiles
 from gpuzarr.dtypes.names import ML_FLOATS, from_v3
 from gpuzarr.errors import ShapeError, UnsupportedError
 
-__all__ = ["NumpyMemory", "TorchMemory", "fill_tiles", "gather", "scatter"]
+__all__ = ["NumpyMemory", "TorchMemory", "fill_tiles", "gather", "scatter", "tensor_view", "torch_dtype"]
 
 
 LARGE = 16 << 20
@@ -26,12 +26,17 @@ class NumpyMemory:
     """Results are `numpy.ndarray`."""
 
     name = "cpu"
+    device = None
 
-    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    def current_stream(self) -> int:
+        """There are no streams on the host."""
+        return 0
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any], order: Literal["C", "F"] = "C") -> NDArray[Any]:
         nbytes = math.prod(shape) * dtype.itemsize
         try:
-            if nbytes < LARGE:
-                return np.empty(shape, dtype)
+            if nbytes < LARGE or order == "F":
+                return np.empty(shape, dtype, order)
             room = np.empty(nbytes + LINE, np.uint8)
             return room[-room.__array_interface__["data"][0] % LINE :][:nbytes].view(dtype).reshape(shape)
         except ValueError as error:  # more bytes than there are addresses
@@ -48,17 +53,22 @@ class TorchMemory:
     """Results are torch CPU tensors; what is written into them is never copied."""
 
     name = "torch cpu"
+    device = None
 
-    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
+    def current_stream(self) -> int:
+        """There are no streams on the host."""
+        return 0
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any], order: Literal["C", "F"] = "C") -> Any:
         import torch
 
-        return torch.empty(shape, dtype=_torch_dtype(dtype))
+        return torch.empty(shape, dtype=torch_dtype(dtype))
 
     def view(self, array: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
         """A tensor as a NumPy array of `dtype` that shares its memory."""
         if type(array).__module__.split(".")[0] != "torch" or array.device.type != "cpu":
             raise UnsupportedError("out= must be a torch CPU tensor", feature="out=")
-        if array.dtype != _torch_dtype(dtype):
+        if array.dtype != torch_dtype(dtype):
             raise ShapeError(f"out is of {array.dtype}, the array of {dtype}", shape=tuple(array.shape))
         return tensor_view(array)
 
@@ -75,7 +85,8 @@ def tensor_view(tensor: Any) -> NDArray[Any]:
     return bits.view(from_v3(name, None).dtype)
 
 
-def _torch_dtype(dtype: np.dtype[Any]) -> Any:
+def torch_dtype(dtype: np.dtype[Any]) -> Any:
+    """torch's data type for one of NumPy's or ml_dtypes'. Raises UnsupportedError."""
     import torch
 
     found = getattr(torch, dtype.name, None) if dtype.kind in "biufc" or dtype.name in ML_FLOATS else None

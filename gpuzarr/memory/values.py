@@ -19,7 +19,7 @@ def convert(values: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
     >>> convert([1.5, 2], np.dtype("i4")).tolist()
     [1, 2]
     """
-    if not hasattr(values, "dtype") and not hasattr(values, "__array_interface__"):
+    if not any(hasattr(values, name) for name in ("dtype", "__array_interface__", "__cuda_array_interface__")):
         return np.asarray(values, dtype)
     host = as_host(values)
     return host if host.dtype == dtype else host.astype(dtype)

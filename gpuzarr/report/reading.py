@@ -15,11 +15,12 @@ import numpy as np
 from gpuzarr.batch import Boxes, Tiles
 from gpuzarr.codecs.chain import Chain
 from gpuzarr.execute import read as reading
-from gpuzarr.execute.read import ReadJob, Work
+from gpuzarr.execute.work import ReadJob, Work
 from gpuzarr.grid import cut
 from gpuzarr.memory.host import NumpyMemory
 from gpuzarr.plan import ReadPlan, plan_read
 from gpuzarr.ranges import WHOLE, Requests
+from gpuzarr.report.device import DeviceWork, device_work
 from gpuzarr.report.stages import Stage, not_compiled, stages
 from gpuzarr.report.words import aligned, count, size
 from gpuzarr.shard import ShardLevel
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from gpuzarr.selection import Selection
 
 __all__ = ["Explanation", "explain"]
+
+ON_DEVICE = "it is for results in host memory"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -60,6 +63,9 @@ class Explanation:
         Where each codec runs.
     strict
         Whether codecs are refused that do not run where the memory is.
+    device
+        What is done there, for a result on a device; None on the host. To know it, chunks are fetched and their
+        headers read; nothing is uploaded.
     """
 
     shape: tuple[int, ...]
@@ -86,6 +92,7 @@ class Explanation:
     why_not_compiled: str | None
     stages: tuple[Stage, ...]
     strict: bool
+    device: DeviceWork | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """All fields, as JSON has them."""
@@ -114,8 +121,11 @@ class Explanation:
         yield "decode", f"{size(self.decoded_bytes)}{times}"
         places = f"{count(self.straight, 'chunk')} decoded in the result"
         yield "place", f"{places}, {self.scattered:,} copied there"
-        yield "run", f"{count(self.runs, 'run')} on {count(self.threads, 'thread')}"
-        yield "compiled", "yes" if self.compiled else f"no: {self.why_not_compiled}"
+        if self.device is not None:
+            yield from self.device.lines()
+        else:
+            yield "run", f"{count(self.runs, 'run')} on {count(self.threads, 'thread')}"
+            yield "compiled", "yes" if self.compiled else f"no: {self.why_not_compiled}"
         yield "strict", "yes" if self.strict else "no"
         yield "codecs", "\n".join(map(str, self.stages))
 
@@ -129,11 +139,15 @@ def explain(array: Array, chosen: Selection) -> Explanation:
     job = ReadJob(runner.pool, array._source, array._binding.fill, nothing, runner.native)
     found = _look_up(plan, chain, job)
     leaf = chain.leaf
-    reason = not_compiled(leaf, job.native)
+    rehearsed = array._reader.rehearse(plan, chosen)
+    work = device_work(array, rehearsed, len(found.plan) if found.chain.shard is None else 1)
+    reason = not_compiled(leaf, job.native) if work is None else ON_DEVICE
     requests, runs = _fetches(found, job)
     tiles, order = _innermost(found.plan.tiles, found.plan.order, found.chain.levels)
     decoded, wanted = len(tiles) * leaf.elements.nbytes, chosen.size * array.dtype.itemsize
-    places = reason is None and _places(found.chain, array)
+    there = array._reader.device if work is not None and work.decoded == "device" else None
+    moves = there is not None and any(step.moves for step in there.steps)
+    places = moves or (reason is None and _places(found.chain, array))
     straight = _straight(tiles, leaf, order, _strides(array, chosen)) if places else 0
     known = not len(found.plan) or (found.chain.shard is None and bool(chain.levels))
     return Explanation(
@@ -159,8 +173,9 @@ def explain(array: Array, chosen: Selection) -> Explanation:
         threads=min(runs, runner.threads),
         compiled=reason is None,
         why_not_compiled=reason,
-        stages=tuple(stages(metadata.codecs, chain, reason)),
+        stages=tuple(stages(metadata.codecs, chain, reason, there)),
         strict=options.strict,
+        device=work,
     )
 
 

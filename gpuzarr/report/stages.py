@@ -11,6 +11,7 @@ from typing import Literal
 from gpuzarr import native
 from gpuzarr.codecs.base import Stage as BoundStage
 from gpuzarr.codecs.chain import Chain
+from gpuzarr.codecs.device import DeviceChain
 from gpuzarr.codecs.foreign import ForeignCodec
 from gpuzarr.codecs.structure import ShardingCodec
 from gpuzarr.execute import compiled
@@ -28,6 +29,7 @@ PLACE = {
     "plan": "planned, no pass",
     "layout": "in the layout, no pass",
     "compiled": "compiled host module",
+    "device": "device",
     "python": "Python",
 }
 SWAPPED = "byte order is reversed in the copy into the result"
@@ -39,14 +41,14 @@ class Stage:
     """One codec of a chain.
 
     `where` is "plan" (selection arithmetic does it), "layout" (the copy into the result does it), "compiled"
-    (the compiled host module) or "python". `code` is the package whose code runs.
+    (the compiled host module), "device" or "python". `code` is the package whose code runs.
 
     >>> print(Stage("bytes", "layout"))
     bytes: in the layout, no pass
     """
 
     codec: str
-    where: Literal["plan", "layout", "compiled", "python"]
+    where: Literal["plan", "layout", "compiled", "python", "device"]
     code: str | None = None
     why: str | None = None
 
@@ -77,10 +79,13 @@ def not_compiled(chain: Chain, allowed: bool) -> str | None:
     return "the compiled module does not reverse the byte order of structured types"
 
 
-def stages(codecs: Sequence[CodecConfig], chain: Chain, reason: str | None) -> Iterator[Stage]:
+def stages(
+    codecs: Sequence[CodecConfig], chain: Chain, reason: str | None, device: DeviceChain | None = None
+) -> Iterator[Stage]:
     """Each codec in encoding order, those inside a shard after it.
 
-    `chain` is `codecs`, bound; `reason` is `not_compiled`'s answer for the innermost chunks.
+    `chain` is `codecs`, bound; `reason` is `not_compiled`'s answer for the innermost chunks; `device` is what decodes
+    these, if they are decoded there.
     """
     bound = list(chain.stages)
     for codec in codecs:
@@ -91,9 +96,13 @@ def stages(codecs: Sequence[CodecConfig], chain: Chain, reason: str | None) -> I
         elif codec.name == "sharding_indexed" and chain.shard is not None:
             yield Stage("sharding_indexed", "plan")
             inner = ShardingCodec.from_config(codec.configuration).codecs
-            yield from stages(inner, chain.shard.inner, reason)
+            yield from stages(inner, chain.shard.inner, reason, device)
         else:
-            yield _pass(bound.pop(0), reason if chain.shard is None else WRAPPED)
+            stage = bound.pop(0)
+            if chain.shard is None and device is not None:
+                yield Stage(stage.name, "device", next(step.code for step in device.steps if step.name == stage.name))
+            else:
+                yield _pass(stage, reason if chain.shard is None else WRAPPED)
 
 
 def _pass(stage: BoundStage, reason: str | None) -> Stage:

@@ -1,0 +1,251 @@
+"""Chains on a device: which stages run there, and what each adds to a window's program.
+
+A stage reads its streams' headers on the host, from the bytes about to be uploaded, so only the first decoder of a
+chain can have headers; what comes after it has to be of known size. Chains that are not like this, and single
+streams that a decoder can't take, are decoded on the host: `DeviceChain.why` and `Builder.refused` say so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpuzarr.codecs.base import Stage
+from gpuzarr.codecs.blosc import BloscCodec
+from gpuzarr.codecs.chain import Chain
+from gpuzarr.codecs.foreign import ForeignCodec
+from gpuzarr.cuda import launch
+from gpuzarr.cuda.blosc import CODECS, STORED, containers
+from gpuzarr.cuda.frames import READERS
+from gpuzarr.cuda.nvcomp import Nvcomp
+from gpuzarr.cuda.program import INPUT, Builder, Places
+from gpuzarr.cuda.streams import Check, Streams, heads, little
+
+__all__ = ["DeviceChain", "DeviceStep", "Strings", "bind_device"]
+
+Column = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Strings:
+    """Byte strings of some rows of a window: `size[i]` bytes at `place[i]` of the device belong to row `rows[i]`.
+
+    While `host` is there, it has the same bytes, at the places' offsets.
+    """
+
+    rows: Column
+    place: Places
+    size: Column
+    host: NDArray[np.uint8] | None
+
+    def take(self, picked: Any) -> Strings:
+        return replace(self, rows=self.rows[picked], place=self.place.take(picked), size=self.size[picked])
+
+    @property
+    def slab(self) -> NDArray[np.uint8]:
+        """The bytes on the host, for a step that is the first to move them."""
+        return np.zeros(0, np.uint8) if self.host is None else self.host
+
+
+class DeviceStep(Protocol):
+    """One stage on a device."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def code(self) -> str:
+        """Whose code runs."""
+
+    @property
+    def moves(self) -> bool:
+        """Whether what it decodes to lies elsewhere than what it decodes."""
+
+    def add(self, b: Builder, data: Strings, room: int, target: Places) -> Strings:
+        """Add the decoding of strings to `room` bytes each, at `target` if it moves them; leaves out refused rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceChain:
+    """The stages of a chain in decoding order, and the decoded size of each; or why it runs on the host."""
+
+    steps: tuple[DeviceStep, ...]
+    rooms: tuple[int, ...]
+    why: str | None = None
+    codec: str | None = None
+
+    @property
+    def lead(self) -> int:
+        """Bytes before those that are decoded: of two for zlib, whose DEFLATE nvCOMP wants aligned."""
+        return 2 * any(step.name == "zlib" for step in self.steps)
+
+    def add(self, b: Builder, data: Strings, target: Places) -> Strings:
+        """Add the decoding of a window's strings; `target` is where each is wanted, if it has to move at all."""
+        movers = [k for k, step in enumerate(self.steps) if step.moves]
+        for k, (step, room) in enumerate(zip(self.steps, self.rooms, strict=True)):
+            place = target if movers and k == movers[-1] else b.scratch(np.full(len(data.rows), room * step.moves))
+            before = data.rows
+            data = step.add(b, data, room, place)
+            target = target.take(np.isin(before, data.rows)) if len(data.rows) != len(before) else target
+        return data
+
+
+def bind_device(chain: Chain, nvcomp: Nvcomp | None) -> DeviceChain:
+    """Bind a chain of chunks to a device; `nvcomp` is what it offers there, or None."""
+    steps: list[DeviceStep] = []
+    rooms: list[int] = []
+    decoded = False
+    for stage, size in zip(reversed(chain.stages), reversed(chain.sizes), strict=True):
+        step = _step(stage, decoded, nvcomp)
+        if isinstance(step, str) or (size is None and step.moves):
+            why = step if isinstance(step, str) else f"the size that {stage.name} decodes to is not known beforehand"
+            return DeviceChain((), (), why, stage.name)
+        decoded = decoded or step.moves
+        steps.append(step)
+        rooms.append(0 if size is None else size)
+    if chain.bits:
+        return DeviceChain((), (), "the unused bits of types of less than a byte are cleared on the host", "bytes")
+    if chain.elements.swap < 0:
+        return DeviceChain((), (), "the byte order of structured types is reversed on the host", "bytes")
+    return DeviceChain(tuple(steps), tuple(rooms))
+
+
+def _step(stage: Stage, decoded: bool, nvcomp: Nvcomp | None) -> DeviceStep | str:
+    """A stage as a step, or why it can't be one."""
+    if isinstance(stage, ForeignCodec) and stage.name == "shuffle":
+        return ShuffleStep(int(stage.config.get("elementsize", 4)))
+    if decoded:
+        return f"the headers of {stage.name} are inside another codec's bytes"
+    if stage.name == "crc32c" or (stage.name == "fletcher32" and isinstance(stage, ForeignCodec)):
+        return ChecksumStep(stage.name)
+    if isinstance(stage, BloscCodec):
+        # Its containers say themselves how they are compressed; the document says how most of them will be.
+        return _why_not("lz4" if stage.cname == "lz4hc" else stage.cname, nvcomp) or BloscStep(nvcomp)
+    if stage.name in ("zstd", "gzip", "zlib", "lz4"):
+        return _why_not(stage.name, nvcomp) or StreamStep(stage.name, nvcomp)
+    return f"there is no {stage.name} for devices"
+
+
+def _why_not(codec: str, nvcomp: Nvcomp | None) -> str | None:
+    if codec in OWN:
+        return None
+    if nvcomp is None:
+        return f"{codec} is decoded by nvCOMP, which is not there"
+    return nvcomp.why_not(NVCOMP[codec])
+
+
+OWN = {"lz4": "gz_lz4", "blosclz": "gz_blosclz", "snappy": "gz_snappy"}
+"""Our own kernels by compressor."""
+
+NVCOMP = {"zstd": "zstd", "gzip": "gzip", "zlib": "deflate"}
+"""nvCOMP's names by compressor; of zlib it gets the DEFLATE inside."""
+
+
+def _decode(b: Builder, codec: str, streams: Streams, rows: Column, target: Places, nvcomp: Nvcomp | None) -> None:
+    """Add the decoding of streams of one compressor, and of the checksums of what comes out.
+
+    `rows` are the window's rows by `streams.row`; `target` is where their chunks begin.
+    """
+    src, dst = Places.at(INPUT, streams.source), target.take(streams.row) + streams.target
+    of = rows[streams.row]
+    if codec == STORED:
+        launch.copy(b, src, dst, streams.size)
+    elif codec in OWN:
+        launch.streams(b, OWN[codec], src, streams.size, dst, streams.room, of)
+    elif nvcomp is not None:
+        launch.nvcomp(b, nvcomp, NVCOMP[codec], src, streams.size, dst, streams.room, of)
+    for check in (Check.CRC32, Check.ADLER32):
+        has = streams.check == check
+        if has.any():
+            expected = streams.expected[has].astype(np.int64)
+            launch.checksum(b, check.name.lower(), dst.take(has), streams.room[has], expected, of[has])
+
+
+@dataclass(frozen=True, slots=True)
+class ChecksumStep:
+    """Four bytes after the others, little endian."""
+
+    name: str
+    code = "own kernel"
+    moves = False
+
+    def add(self, b: Builder, data: Strings, room: int, target: Places) -> Strings:
+        short = data.size < 4
+        b.refused[data.rows[short]] = True
+        data = data.take(~short)
+        size = data.size - 4
+        stated = little(heads(data.slab, data.place.offset + size, np.full(len(size), 4), 4), 0, 4)
+        launch.checksum(b, self.name, data.place, size, stated, data.rows)
+        return replace(data, size=size)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamStep:
+    """A codec whose chunk is a few streams with nothing between them: zstd, gzip, zlib, and LZ4 as numcodecs has it."""
+
+    name: str
+    nvcomp: Nvcomp | None
+    moves = True
+
+    @property
+    def code(self) -> str:
+        return "own kernel" if self.name in OWN or self.nvcomp is None else self.nvcomp.title
+
+    def add(self, b: Builder, data: Strings, room: int, target: Places) -> Strings:
+        rooms = np.full(len(data.rows), room)
+        found = READERS[self.name](data.slab, data.place.offset, data.size, rooms)
+        b.refused[data.rows[found.problem != 0]] = True
+        _decode(b, self.name, found.streams, data.rows, target, self.nvcomp)
+        made = Strings(data.rows, target, rooms, None)
+        return made.take(found.problem == 0)
+
+
+@dataclass(frozen=True, slots=True)
+class BloscStep:
+    """Blosc containers: streams of any compressor, copied or decoded, then blocks to unshuffle."""
+
+    nvcomp: Nvcomp | None
+    name = "blosc"
+    moves = True
+
+    @property
+    def code(self) -> str:
+        return "own kernels"
+
+    def add(self, b: Builder, data: Strings, room: int, target: Places) -> Strings:
+        rooms = np.full(len(data.rows), room)
+        known = [codec for codec in CODECS if _why_not(codec, self.nvcomp) is None]
+        found = containers(data.slab, data.place.offset, data.size, rooms, codecs=known)
+        b.refused[data.rows[found.problem != 0]] = True
+        shuffled = found.shuffle != 0
+        joined = Places(target.region.copy(), target.offset.copy())
+        joined.put(shuffled, b.scratch(np.full(int(shuffled.sum()), room)))
+        for codec, streams in found.streams.items():
+            _decode(b, codec, streams, data.rows, joined, self.nvcomp)
+        for kind, kernel in ((1, "gz_unshuffle"), (2, "gz_bitunshuffle")):
+            blocks = found.blocks.take(found.shuffle[found.blocks.row] == kind)
+            src, dst = (places.take(blocks.row) + blocks.target for places in (joined, target))
+            launch.unshuffle(b, kernel, src, dst, blocks.size, found.typesize[blocks.row])
+        return Strings(data.rows, target, rooms, None).take(found.problem == 0)
+
+
+@dataclass(frozen=True, slots=True)
+class ShuffleStep:
+    """numcodecs' shuffle of a whole chunk's bytes."""
+
+    typesize: int
+    name = "shuffle"
+    code = "own kernel"
+    moves = True
+
+    def add(self, b: Builder, data: Strings, room: int, target: Places) -> Strings:
+        fits = data.size == room
+        b.refused[data.rows[~fits]] = True
+        data, target = data.take(fits), target.take(fits)
+        sizes = np.full(len(data.rows), room)
+        typesize = np.full(len(data.rows), self.typesize)
+        launch.unshuffle(b, "gz_unshuffle", data.place, target, sizes, typesize)
+        return Strings(data.rows, target, sizes, None)

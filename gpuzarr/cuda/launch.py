@@ -1,0 +1,164 @@
+"""One launcher a kernel: which columns it gets, and how the rows are shared out over blocks.
+
+The constants are those of the kernels' sources, where the contracts stand.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpuzarr.cuda.nvcomp import Nvcomp, splits
+from gpuzarr.cuda.program import SCRATCH, Builder, Decode, Place, Places
+
+__all__ = [
+    "CHECKSUMS",
+    "Item",
+    "checksum",
+    "copy",
+    "nvcomp",
+    "scatter_boxes",
+    "scatter_points",
+    "scatter_tables",
+    "streams",
+    "unshuffle",
+]
+
+Column = NDArray[np.int64]
+
+Item = tuple[np.int32, np.int32, Place]
+"""Bytes of an element, bytes of the unit that is reversed in it, and where the fill value is."""
+
+THREADS, WIDE = 128, 256
+"""Threads of a block; of those that unshuffle or check."""
+
+STREAMS = THREADS // 32
+"""Streams of a block: a warp decodes one."""
+
+PIECE = 16 << 10
+"""Bytes that a block copies."""
+
+ELEMENTS = 2048
+EACH = np.int32(ELEMENTS)
+"""Elements that a block scatters."""
+
+TEMP = 512 << 20
+"""Bytes of temporary memory for one call of nvCOMP: a batch that needs more is split."""
+
+CHECKSUMS = {"crc32c": 0, "crc32": 1, "adler32": 2, "fletcher32": 3}
+"""The kernel's numbers for checksums."""
+
+
+def streams(b: Builder, kernel: str, src: Places, size: Column, dst: Places, room: Column, rows: Column) -> None:
+    """Decode streams of `size[i]` bytes to exactly `room[i]` bytes; `rows` are those of the window they belong to."""
+    if len(rows):
+        columns = (b.column(src), b.column(size), b.column(dst), b.column(room), b.status(rows))
+        b.launch(kernel, -(-len(rows) // STREAMS), THREADS, (*columns, np.uint32(len(rows))))
+
+
+def nvcomp(
+    b: Builder, offer: Nvcomp, codec: str, src: Places, size: Column, dst: Places, room: Column, rows: Column
+) -> None:
+    """Decode streams by nvCOMP, as `streams` does; misaligned ones by way of scratch memory."""
+    if not len(rows):
+        return
+    low, high = offer.alignment(codec)
+    odd = np.flatnonzero(src.offset % low)
+    if len(odd):
+        straight = b.scratch(size[odd])
+        copy(b, src.take(odd), straight, size[odd])
+        src.put(odd, straight)
+    odd, wanted = np.flatnonzero(dst.offset % high), dst
+    if len(odd):
+        dst = Places(dst.region.copy(), dst.offset.copy())
+        dst.put(odd, b.scratch(room[odd]))
+    _calls(b, offer, codec, (b.column(src), b.column(size), b.column(dst), b.column(room)), room, rows)
+    copy(b, dst.take(odd), wanted.take(odd), room[odd])
+
+
+def _calls(
+    b: Builder, offer: Nvcomp, codec: str, columns: tuple[Place, ...], room: Column, rows: Column
+) -> None:
+    """One call, or several where one would need more temporary memory than `TEMP`; they share it, one by one."""
+    found, status = b.found(rows, room), b.status(rows)
+    parts = splits(room, TEMP, lambda n, most, total: offer.temp_bytes(codec, n, most, total))
+    temp = Place(SCRATCH, int(b.scratch([max(need for _, _, need in parts)]).offset[0]))
+    for low, high, need in parts:
+        each, most, total = room[low:high], int(room[low:high].max()), int(room[low:high].sum())
+        src, size, dst, space, out = (column.later(8 * low) for column in (*columns, found))
+        places = (src, size, dst, space, out, status.later(4 * low), temp)
+        b.launches.append(Decode(codec, len(each), most, total, *places, need))
+
+
+def copy(b: Builder, src: Places, dst: Places, size: Column) -> None:
+    """Copy byte strings as they are."""
+    if len(size):
+        first = shares(size, PIECE)
+        columns = (b.column(src), b.column(dst), b.column(size), b.column(first))
+        b.launch("gz_copy", int(first[-1]), THREADS, (*columns, np.uint32(len(size))))
+
+
+def unshuffle(b: Builder, kernel: str, src: Places, dst: Places, size: Column, typesize: Column) -> None:
+    """Undo a shuffle of bytes ("gz_unshuffle") or bits ("gz_bitunshuffle") of blocks."""
+    if len(size):
+        first = shares(size, 64 * np.maximum(1, 256 // typesize) * typesize)
+        columns = (b.column(src), b.column(dst), b.column(size), b.column(typesize), b.column(first))
+        b.launch(kernel, int(first[-1]), WIDE, (*columns, np.uint32(len(size))))
+
+
+def checksum(b: Builder, kind: str, src: Places, size: Column, expected: Column, rows: Column) -> None:
+    """Verify a checksum (see `CHECKSUMS`) of byte strings."""
+    if len(rows):
+        columns = (b.column(src), b.column(size), b.column(expected), b.status(rows))
+        number = np.uint32(CHECKSUMS[kind])
+        b.launch("gz_checksum", len(rows), WIDE, (number, *columns, np.uint32(len(rows))))
+
+
+def scatter_boxes(
+    b: Builder, src: Places, dst: Places, count: Column, step: Column, strides: Column, item: Item
+) -> None:
+    """Strided boxes; `count` and `step` are int64[n, d], `step` and `strides` in bytes. An absolute 0: fill."""
+    if len(src):
+        first = shares(count.prod(axis=1), ELEMENTS)
+        columns = (b.column(src), b.column(dst), b.column(count), b.column(step), b.column(strides))
+        args = (*columns, np.int32(count.shape[1]), *item, EACH, b.column(first), np.uint32(len(src)))
+        b.launch("gz_scatter_boxes", int(first[-1]), THREADS, args)
+
+
+def scatter_tables(
+    b: Builder,
+    src: Places,
+    out: int,
+    entry: Column,
+    count: Column,
+    positions: Places,
+    targets: Places,
+    item: Item,
+) -> None:
+    """Outer products of runs of tables; `positions` and `targets` are the places of d columns of byte offsets."""
+    if len(src):
+        first = shares(count.prod(axis=1), ELEMENTS)
+        columns = (b.column(src), np.uint64(out), b.column(entry), b.column(count))
+        tables = (b.column(positions), b.column(targets))
+        args = (*columns, *tables, np.int32(count.shape[1]), *item, EACH, b.column(first), np.uint32(len(src)))
+        b.launch("gz_scatter_tables", int(first[-1]), THREADS, args)
+
+
+def scatter_points(
+    b: Builder, src: Places, out: int, point: Column, count: Column, position: Column, target: Column, item: Item
+) -> None:
+    """Single elements; `position` and `target` are byte offsets of all points."""
+    if len(src):
+        first = shares(count, ELEMENTS)
+        tables = (b.column(point), b.column(count), b.column(position), b.column(target))
+        args = (b.column(src), np.uint64(out), *tables, *item, EACH, b.column(first), np.uint32(len(src)))
+        b.launch("gz_scatter_points", int(first[-1]), THREADS, args)
+
+
+def shares(size: Column, each: int | Column) -> Column:
+    """How many blocks come before each row's, and in all, where a block does `each` of a row's `size`.
+
+    >>> shares(np.array([1, 0, 5]), 4).tolist()
+    [0, 1, 1, 3]
+    """
+    return np.concatenate(([0], np.cumsum(-(-size // each))))

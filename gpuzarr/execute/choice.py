@@ -1,0 +1,87 @@
+"""Where the chunks of a read are decoded: on the device, or by the host's threads with one upload of what they decode.
+
+A stream is decoded by one warp from its first byte to its last, so a device is fast by many streams, and slow with a
+few huge ones. One table says how fast; it is made of published figures and waits for a device to be measured on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from gpuzarr.codecs.chain import Chain
+from gpuzarr.execute.work import COST, OTHER
+
+__all__ = ["Choice", "Where", "choose"]
+
+Where = Literal["auto", "device", "host"]
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """Of decoding on a device: nanoseconds a byte in one stream, and bytes a nanosecond (GB/s) of all at most."""
+
+    stream: float
+    most: float
+
+
+SPEEDS = {
+    "lz4": Speed(2.0, 100.0),  # 134 GB/s for 1024 x 64 KiB by a kernel like ours on an A40 (czarr, .planning/03)
+    "blosclz": Speed(2.0, 100.0),  # as LZ4, whose loop it has
+    "snappy": Speed(2.0, 100.0),
+    "zstd": Speed(20.0, 30.0),  # 0.43 GB/s for 8 frames of 16 MiB on an H200, 25-29 end to end (czarr, bench/results)
+    "gzip": Speed(25.0, 15.0),  # nvCOMP's page on choosing an algorithm: DEFLATE decodes slowest of all
+    "zlib": Speed(25.0, 15.0),
+}
+"""By compressor. What is not here (copies, checksums, shuffles) is as fast as memory."""
+
+BUS = 25.0
+"""Bytes a nanosecond (GB/s) that cross to a device from pinned memory (czarr's measurement on an H100)."""
+
+LAUNCHES = 100_000.0
+"""Nanoseconds that a window costs, however small."""
+
+BLOCK = 256 << 10
+"""Bytes of a Blosc block: what most encoders choose for chunks of that size and more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Where, and why."""
+
+    on_device: bool
+    why: str
+
+
+def choose(chain: Chain, chunks: int, where: Where, threads: int, simulated: bool = False) -> Choice:
+    """Where to decode so many chunks of a bound chain that a device could decode.
+
+    A simulated device has no speed: what is wanted of it is that it is used.
+    """
+    if where != "auto":
+        return Choice(where == "device", f'Executor(decode="{where}")')
+    if simulated:
+        return Choice(True, "a simulated device is there to be used")
+    device, host = _device_time(chain, chunks), _host_time(chain, chunks, threads)
+    figures = f"{device / 1e6:.3g} ms on the device, {host / 1e6:.3g} ms by {threads} threads (estimated)"
+    return Choice(device <= host, figures)
+
+
+def _device_time(chain: Chain, chunks: int) -> float:
+    nbytes = chain.elements.nbytes
+    time = LAUNCHES + chunks * nbytes / BUS
+    for stage in chain.stages:
+        blosc = stage.name == "blosc"
+        codec = {"lz4hc": "lz4"}.get(name := str(getattr(stage, "cname", stage.name)), name)
+        speed = SPEEDS.get(codec)
+        if speed is None:
+            continue
+        stream = min(nbytes, BLOCK) if blosc else nbytes
+        time += max(stream * speed.stream, chunks * nbytes / speed.most)
+    return time
+
+
+def _host_time(chain: Chain, chunks: int, threads: int) -> float:
+    cost = sum(COST.get(stage.name, OTHER) for stage in chain.stages)
+    total = chunks * chain.elements.nbytes
+    return LAUNCHES + total / BUS + total * cost / min(threads, max(1, chunks))
