@@ -251,6 +251,7 @@ def create_array(
     executor: Executor | None = None,
     strict: bool | None = None,
     write_empty_chunks: bool | None = None,
+    allow_pickle: bool | None = None,
 ) -> Array:
     """Make an array.
 
@@ -261,7 +262,8 @@ def create_array(
     name
         The array's path within the store; None is the root.
     shape, dtype
-        Elements along each axis, and their data type: anything NumPy takes, or a Zarr name ("bfloat16", "r16").
+        Elements along each axis, and their data type: anything NumPy takes, or a Zarr name ("bfloat16", "r16"), or
+        its object. `str` and `bytes` are of any length. In format 2, `object` is what the first filter takes.
     data
         Values to store; they bring shape and dtype.
     chunks
@@ -270,7 +272,7 @@ def create_array(
         The shape of a shard, a multiple of the chunk's; None: every chunk is a value of its own.
     filters, serializer, compressors
         Codecs: a name, a dict as in the document, or a codec of gpuzarr, zarr or numcodecs; lists of them.
-        "auto": none, the plain bytes, and zstd.
+        "auto": none (for strings of any length in format 2, what makes bytes of them), the plain bytes, and zstd.
     fill_value
         The value of what is not stored. By default the type's zero; None leaves it undefined in format 2.
     order
@@ -290,7 +292,8 @@ def create_array(
     64
     """
     where = _store(store, "a")
-    options = _options(meta_array, executor, strict, write_empty_chunks, order if zarr_format == 3 else None)
+    order_of_results = order if zarr_format == 3 else None
+    options = _options(meta_array, executor, strict, write_empty_chunks, order_of_results, allow_pickle)
     return create.create_array(
         where,
         node.normalize(name),

@@ -6,7 +6,7 @@ import math
 import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from gpuzarr import node, selection
 from gpuzarr.attributes import Attributes
 from gpuzarr.binding import Binding, bind_array
-from gpuzarr.errors import SelectionError, ShapeError
+from gpuzarr.errors import SelectionError, ShapeError, UnsupportedError
+from gpuzarr.execute.small import SmallReads
 from gpuzarr.execute.source import Source
 from gpuzarr.execute.write import WriteJob, write
 from gpuzarr.grid import grid_shape
@@ -27,9 +28,13 @@ from gpuzarr.selection import Selection
 from gpuzarr.store import Sized, Store
 
 if TYPE_CHECKING:
-    from gpuzarr.report import Explanation, Info
+    from gpuzarr.report import Explanation, Info, WriteExplanation
 
 __all__ = ["Array"]
+
+
+SERIALIZERS = ("bytes", "endian", "sharding_indexed", "vlen-bytes", "vlen-utf8")
+"""Array-to-bytes codecs of format 3."""
 
 
 class Array:
@@ -55,6 +60,7 @@ class Array:
         self._binding: Binding = bind_array(metadata, self._path, self._options.allow_pickle)
         self._folder = f"{self._path}/" if self._path else ""
         self._levels = self._binding.chain.levels
+        self._small: list[SmallReads | None] = []
         self._reader = Reader.bind(self._source, self.dtype, self._binding, self._options, self._path)
 
     # -- what it is --------------------------------------------------------------------------------------------
@@ -176,7 +182,7 @@ class Array:
 
         codecs = self._metadata.codecs
         while True:
-            at = next(k for k, c in enumerate(codecs) if c.name in ("bytes", "endian", "sharding_indexed"))
+            at = next(k for k, c in enumerate(codecs) if c.name in SERIALIZERS)
             if codecs[at].name != "sharding_indexed":
                 return codecs[:at], codecs[at], codecs[at + 1 :]
             codecs = ShardingCodec.from_config(codecs[at].configuration).codecs
@@ -215,9 +221,28 @@ class Array:
     # -- reading -----------------------------------------------------------------------------------------------
 
     def __getitem__(self, wanted: Any) -> Any:
+        if type(wanted) is tuple and (self._small or not self._levels or self._source.keeps):
+            small = self._small[0] if self._small else self._bind_small()
+            found = None if small is None else small.read(wanted)
+            if found is not None:
+                return found
         return self.read(wanted)
 
-    def read(self, wanted: Any = ..., *, out: Any = None, stream: Any = None) -> Any:
+    def _bind_small(self) -> SmallReads | None:
+        """What reads small boxes without a plan, where there is such; bound when it is first asked for."""
+        options, binding = self._options, self._binding
+        if options.memory.name == "cpu" and options.order == "C" and options.runner.native:
+            keys, pool = self._metadata.keys, options.runner.pool
+            self._small = [
+                SmallReads.bind(
+                    self._source, binding.chain, self.shape, self.dtype, binding.fill, self._folder, keys, pool
+                )
+            ]
+        else:
+            self._small = [None]
+        return self._small[0]
+
+    def read(self, wanted: Any = ..., *, out: Any = None, stream: Any = None, dtype: Any = None) -> Any:
         """Read a selection, into a new array or into `out`.
 
         Parameters
@@ -226,12 +251,20 @@ class Array:
             Whatever stands in `[]`: integers, slices with any step, Ellipsis; a mask, or arrays of integers, as
             `selection.select` says; names of fields.
         out
-            An array of the result's shape and the array's data type in the memory of `meta_array`, which gets the
-            elements; any strides.
+            An array of the result's shape and data type in the memory of `meta_array`, which gets the elements; any
+            strides.
         stream
             For device memory; must be None on the host.
+        dtype
+            The data type of the result, where it is another than the array's. Elements become what `astype` makes of
+            them (of bfloat16 that of ml_dtypes): bools, integers and floats, where `numpy.can_cast` allows it as
+            "same_kind", so that a float never becomes an integer; to "bfloat16", too, where ml_dtypes is installed,
+            and types of torch. Results are in native byte order. What overflows becomes infinite, without a warning.
+            A device converts elements when it moves them to their places; on the host they are read as they are,
+            into memory of the result's shape, and then converted.
 
-        Raises SelectionError, ShapeError, CodecError and StoreError.
+        Raises SelectionError, ShapeError, CodecError, StoreError, and UnsupportedError for a `dtype` that elements
+        can't be converted to.
 
         >>> import gpuzarr, numpy as np
         >>> a = gpuzarr.array(np.arange(12).reshape(3, 4), store={})
@@ -240,12 +273,16 @@ class Array:
         >>> row = np.empty(4, a.dtype)
         >>> a.read(2, out=row) is row
         True
+        >>> a.read(1, dtype="float16")
+        array([4., 5., 6., 7.], dtype=float16)
         """
         fields, rest = selection.split_fields(wanted)
         chosen = selection.select(rest, self.shape)
         if fields is not None:
+            if dtype is not None:
+                raise UnsupportedError(f"fields can't be read as {dtype!r:.100}", feature="dtype=")
             return self._read_fields(fields, chosen, out)
-        result = self._read(chosen, out, stream)
+        result = self._read(chosen, out, stream, dtype)
         return self._scalar(result, wanted) if out is None and chosen.shape == () else result
 
     def _scalar(self, result: Any, wanted: Any) -> Any:
@@ -253,11 +290,11 @@ class Array:
         items = wanted if isinstance(wanted, tuple) else (wanted,)
         return result[()] if isinstance(result, np.ndarray) and not any(i is Ellipsis for i in items) else result
 
-    def _read(self, chosen: Selection, out: Any = None, stream: Any = None) -> Any:
+    def _read(self, chosen: Selection, out: Any = None, stream: Any = None, dtype: Any = None) -> Any:
         plan = plan_read(
             chosen.tiles, self._metadata.chunks, self._metadata.keys, self._folder, self.shape, self._levels
         )
-        return self._reader.run(plan, chosen, chosen.shape, out, stream)
+        return self._reader.run(plan, chosen, chosen.shape, out, stream, dtype)
 
     def _read_fields(self, fields: list[str] | str, chosen: Selection, out: Any) -> Any:
         self._check_fields(fields)
@@ -278,10 +315,10 @@ class Array:
                 what = "is named twice" if name in known else "is not there"
                 raise SelectionError(f"no field {name!r} in {self.dtype}: it {what}", selection=name, shape=self.shape)
 
-    def read_many(self, wanted: Sequence[Any], *, out: Any = None, stream: Any = None) -> Any:
+    def read_many(self, wanted: Sequence[Any], *, out: Any = None, stream: Any = None, dtype: Any = None) -> Any:
         """Read several selections of one result shape as one plan: a chunk they share is decoded once.
 
-        Returns an array of shape `(len(wanted), *shape_of_one)`, or fills `out`.
+        Returns an array of shape `(len(wanted), *shape_of_one)`, or fills `out`; `dtype` is that of `read`.
 
         >>> import gpuzarr, numpy as np
         >>> a = gpuzarr.array(np.arange(100).reshape(10, 10), store={})
@@ -292,7 +329,7 @@ class Array:
         plan = plan_read(
             boxes, self._metadata.chunks, self._metadata.keys, self._folder, self.shape, self._levels, batched=True
         )
-        return self._reader.run(plan, first, (len(wanted), *first.shape), out, stream)
+        return self._reader.run(plan, first, (len(wanted), *first.shape), out, stream, dtype)
 
     # -- writing -----------------------------------------------------------------------------------------------
 
@@ -327,7 +364,7 @@ class Array:
 
     def _write(self, chosen: Selection, values: Any) -> None:
         node.require_writable(self._store, self._path)
-        source = broadcast(convert(values, self.dtype), chosen.shape)
+        source = broadcast(convert(values, self.dtype, one=not chosen.shape), chosen.shape)
         if source.dtype != self._binding.raw:
             source = source.view(self._binding.raw)
         plan: WritePlan = plan_write(
@@ -415,7 +452,8 @@ class Array:
         for key, coords in list(self._chunk_keys()):
             if any(c >= n for c, n in zip(coords, grid, strict=True)):
                 self._store.delete(key)
-        fill = np.array(self._binding.fill, self._binding.raw).view(self.dtype)
+        fill = np.asarray(self._binding.fill, self._binding.raw)
+        fill = fill if fill.dtype == self.dtype else fill.view(self.dtype)
         for k, n in enumerate(kept):
             end = min(self.shape[k], grid[k] * self._metadata.chunks[k])
             if n < end and all(kept):
@@ -484,20 +522,29 @@ class Array:
 
     # -- saying what it is -------------------------------------------------------------------------------------
 
-    def explain(self, wanted: Any = ...) -> Explanation:
-        """What reading a selection would fetch and decode, and where; shard indexes are read for it, chunks not.
+    @overload
+    def explain(self, wanted: Any = ..., *, writing: Literal[False] = False) -> Explanation: ...
+    @overload
+    def explain(self, wanted: Any = ..., *, writing: Literal[True]) -> WriteExplanation: ...
+    def explain(self, wanted: Any = ..., *, writing: bool = False) -> Explanation | WriteExplanation:
+        """What reading a selection would fetch and decode, and where; or what `writing` to it would encode.
+
+        For a read shard indexes are read, and for a result on a device the chunks' headers too.
 
         >>> import gpuzarr
         >>> a = gpuzarr.zeros((100, 100), chunks=(10, 10), dtype="uint8", store={})
         >>> a.explain((slice(0, 25), 0)).to_dict()["chunks"]
         3
+        >>> a.explain((slice(0, 25), 0), writing=True).partial
+        3
         """
-        from gpuzarr.report import explain
+        from gpuzarr.report import explain, explain_write
 
         fields, rest = selection.split_fields(wanted)
         if fields is not None:
             self._check_fields(fields)
-        return explain(self, selection.select(rest, self.shape))
+        chosen = selection.select(rest, self.shape)
+        return explain_write(self, chosen) if writing else explain(self, chosen)
 
     @property
     def info(self) -> Info:

@@ -9,13 +9,11 @@ from typing import Any
 import numpy as np
 
 from gpuzarr.codecs.chain import Chain, bind
+from gpuzarr.dtypes import plain
 from gpuzarr.errors import GpuzarrError, MetadataError, UnknownCodecError, UnsupportedError
-from gpuzarr.metadata import ArrayMetadata
+from gpuzarr.metadata import ArrayMetadata, is_big
 
 __all__ = ["Binding", "bind_array"]
-
-SUBBYTE = {"int2": 2, "uint2": 2, "int4": 4, "uint4": 4, "float4_e2m1fn": 4}
-"""Types of less than a byte, stored one a byte: their bits."""
 
 KEEP = 256
 """Bindings kept: opening a seen document must cost microseconds, and a binding depends on nothing else."""
@@ -65,16 +63,24 @@ def bind_array(metadata: ArrayMetadata, path: str, allow_pickle: bool) -> Bindin
 
 
 def _bind(metadata: ArrayMetadata, allow_pickle: bool) -> Binding:
-    dtype, wire = metadata.data_type.dtype, metadata.data_type.wire
-    raw, raw_wire = dtype, wire
-    if dtype.isbuiltin == 2 or dtype.type.__module__.startswith("ml_dtypes"):
-        raw = raw_wire = np.dtype(f"u{dtype.itemsize}")
-    elif dtype.names is not None and dtype == wire:
-        raw = raw_wire = np.dtype(f"V{dtype.itemsize}")
-    bits = SUBBYTE.get(metadata.data_type.name, 0)
-    chain = bind(metadata.codecs, metadata.chunks, raw, raw_wire, bits, allow_pickle)
-    fill = np.zeros((), dtype) if metadata.fill_value is None else np.asarray(metadata.fill_value, dtype)
-    return Binding(chain, raw, fill.view(raw)[()])
+    data_type = metadata.data_type
+    raw, raw_wire = plain(data_type.dtype), plain(data_type.wire)
+    if raw.names is not None and raw == raw_wire and not is_big(metadata.codecs):
+        raw = raw_wire = np.dtype(f"V{raw.itemsize}")
+    chain = bind(metadata.codecs, metadata.chunks, raw, raw_wire, data_type.name, allow_pickle)
+    return Binding(chain, raw, _fill(metadata, chain, raw))
+
+
+def _fill(metadata: ArrayMetadata, chain: Chain, raw: np.dtype[Any]) -> Any:
+    """The fill value in the type that moves elements; an object is the only element of an array."""
+    dtype, fill = metadata.data_type.dtype, metadata.fill_value
+    values = chain.leaf.values
+    if values is not None:
+        whole = np.empty((), raw)
+        whole.fill(values.codec.element(fill))  # an array, too, is one element
+        return whole
+    found = np.zeros((), dtype) if fill is None else np.asarray(fill, dtype)
+    return found.view(raw)[()]
 
 
 def _at(error: GpuzarrError, path: str) -> GpuzarrError:

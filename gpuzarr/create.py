@@ -12,13 +12,14 @@ import numpy as np
 from gpuzarr import node
 from gpuzarr.array import Array
 from gpuzarr.codecs.blosc import BloscCodec
+from gpuzarr.codecs.objects import ObjectCodec
 from gpuzarr.codecs.registry import make
-from gpuzarr.codecs.structure import BytesCodec, ShardingCodec, TransposeCodec
-from gpuzarr.dtypes import DataType, as_fill, from_numpy
-from gpuzarr.errors import MetadataError
+from gpuzarr.codecs.structure import BytesCodec, ShardingCodec
+from gpuzarr.dtypes import OBJECT_CODECS, DataType, as_fill, from_numpy, plain
+from gpuzarr.errors import MetadataError, UnsupportedError
 from gpuzarr.grid import ChunkKeys
 from gpuzarr.memory import as_host
-from gpuzarr.metadata import ArrayMetadata, CodecConfig
+from gpuzarr.metadata import ArrayMetadata, CodecConfig, codecs_v2
 from gpuzarr.metadata.forms import sizes as readable
 from gpuzarr.options import Options
 from gpuzarr.store import Store
@@ -50,7 +51,7 @@ def create_array(
             raise MetadataError("data= brings its own shape and dtype", path=path, field="shape")
         how |= {"shape": host.shape, "dtype": host.dtype}
         data = host
-    metadata = describe(path, **how)
+    metadata = describe(path, options.allow_pickle, **how)
     # Everything is checked, by binding, before anything that is there is touched.
     array = Array(store, path, metadata, options)
     node.require_absent(store, path, overwrite)
@@ -63,6 +64,7 @@ def create_array(
 
 def describe(
     path: str,
+    allow_pickle: bool = False,
     *,
     shape: int | Sequence[int] | None = None,
     dtype: Any = None,
@@ -83,18 +85,22 @@ def describe(
     if shape is None or dtype is None:
         raise MetadataError("shape and dtype are needed, or data", path=path, field="shape")
     whole = sizes(shape, "shape", 0)
-    data_type = from_numpy(dtype, zarr_format)
+    if zarr_format == 2:
+        if shards is not None or serializer != AUTO or dimension_names is not None:
+            raise MetadataError("Zarr 2 has no shards, serializers or dimension names", path=path, field="shards")
+        before = [] if filters == AUTO else [_config_v2(c, allow_pickle) for c in _listed(filters)]
+        packed = [CodecConfig("numcodecs.zstd", {"level": 0})] if compressors == AUTO else None
+        packed = [_config_v2(c, allow_pickle) for c in _listed(compressors)] if packed is None else packed
+        data_type, before = _type_v2(dtype, before)
+        outer, _, _ = _chunks(whole, data_type, chunks, None)
+        defined = None if fill_value is None else as_fill(None if fill_value is UNSET else fill_value, data_type)
+        keys = _keys(chunk_key_encoding, 2)
+        return _describe_v2(whole, data_type, outer, defined, before, packed, order, attributes, keys)
+    data_type = from_numpy(dtype, 3)
     outer, inner, location = _chunks(whole, data_type, chunks, shards)
     fill = as_fill(None if fill_value is UNSET else fill_value, data_type)
-    if zarr_format == 2:
-        if inner is not None or serializer != AUTO or dimension_names is not None:
-            raise MetadataError("Zarr 2 has no shards, serializers or dimension names", path=path, field="shards")
-        defined = None if fill_value is None else fill
-        keys = _keys(chunk_key_encoding, 2)
-        return _describe_v2(whole, data_type, outer, defined, filters, compressors, order, attributes, keys)
     arrays = [] if filters == AUTO or filters is None else [_config(c, data_type) for c in _listed(filters)]
-    last = BytesCodec("little" if data_type.dtype.itemsize > 1 else None).to_config()
-    serial = last if serializer == AUTO else _config(serializer, data_type)
+    serial = _serializer(data_type) if serializer == AUTO else _config(serializer, data_type)
     packed = [CodecConfig("zstd", {"level": 0, "checksum": False})] if compressors == AUTO else None
     packed = [_config(c, data_type) for c in _listed(compressors)] if packed is None else packed
     codecs = (*arrays, serial, *packed)
@@ -115,22 +121,17 @@ def _describe_v2(
     data_type: DataType,
     chunks: tuple[int, ...],
     fill: Any,
-    filters: Any,
-    compressors: Any,
+    before: list[CodecConfig],
+    packed: list[CodecConfig],
     order: str | None,
     attributes: Mapping[str, Any] | None,
     keys: ChunkKeys,
 ) -> ArrayMetadata:
     if order not in (None, "C", "F"):
         raise MetadataError(f"order must be C or F, not {order!r}", field="order")
-    before = [] if filters == AUTO or filters is None else [_config_v2(c) for c in _listed(filters)]
-    packed = [CodecConfig("numcodecs.zstd", {"level": 0})] if compressors == AUTO else None
-    packed = [_config_v2(c) for c in _listed(compressors)] if packed is None else packed
     if len(packed) > 1:
         raise MetadataError("Zarr 2 has one compressor; others are filters", field="compressor")
-    turned = order == "F" and len(shape) > 1
-    first = [TransposeCodec(tuple(range(len(shape)))[::-1]).to_config()] if turned else []
-    codecs = (*first, CodecConfig("bytes", {}), *before, *packed)
+    last = packed[0] if packed else None
     return ArrayMetadata(
         2,
         shape,
@@ -138,13 +139,34 @@ def _describe_v2(
         chunks,
         keys,
         fill,
-        codecs,
+        codecs_v2(len(shape), order or "C", tuple(before), last, data_type.is_object),
         dict(attributes or {}),
         None,
         order or "C",
         tuple(before) or None,
-        packed[0] if packed else None,
+        last,
     )
+
+
+def _type_v2(dtype: Any, before: list[CodecConfig]) -> tuple[DataType, list[CodecConfig]]:
+    """The data type, and the filters with the one first that makes bytes of objects where it is not there."""
+    first = before[0].to_v2()["id"] if before else None
+    data_type = from_numpy(dtype, 2, None if first is None else str(first))
+    if data_type.is_object and first not in OBJECT_CODECS:
+        before = [CodecConfig(f"numcodecs.{_OBJECTS[data_type.name]}"), *before]
+    return data_type, before
+
+
+_OBJECTS = {"string": "vlen-utf8", "bytes": "vlen-bytes"}
+"""What makes bytes of elements of no fixed size."""
+
+
+def _serializer(data_type: DataType) -> CodecConfig:
+    """The array-to-bytes codec of format 3: `bytes` says the byte order where elements have one."""
+    if data_type.is_object:
+        return CodecConfig(_OBJECTS[data_type.name])
+    little = plain(data_type.wire).newbyteorder("<")
+    return BytesCodec(None if little == little.newbyteorder(">") else "little").to_config()
 
 
 def check_format(zarr_format: Any) -> int:
@@ -251,8 +273,10 @@ def _config(codec: Any, data_type: DataType) -> CodecConfig:
 
             shuffle = made.shuffle if "shuffle" in config.configuration else None
             made = BloscCodec(made.cname, made.clevel, shuffle, made.typesize, made.blocksize)
-            made = made.bind(Wire(data_type.dtype, 0))
+            made = made.bind(Wire(np.dtype(np.uint8) if data_type.is_object else data_type.dtype, 0))
         return made.to_config()
+    if isinstance(made, ObjectCodec) and made.name not in _OBJECTS.values():
+        raise UnsupportedError(f"only Zarr 2 has a codec {made.name!r}", feature=f"codec {made.name} in format 3")
     return made.to_config()
 
 
@@ -297,10 +321,10 @@ def _from_v2(config: dict[str, Any]) -> CodecConfig:
     return CodecConfig(name if known else f"numcodecs.{name}", config)
 
 
-def _config_v2(codec: Any) -> CodecConfig:
+def _config_v2(codec: Any, allow_pickle: bool) -> CodecConfig:
     """The same for format 2: numcodecs' id and configuration."""
     config = _as_config({"id": codec} if isinstance(codec, str) else codec)
-    made = make(config)
+    made = make(config, allow_pickle)
     if isinstance(made, BloscCodec):
         shuffles = {"noshuffle": 0, "shuffle": 1, "bitshuffle": 2}
         shuffle = shuffles.get(made.shuffle or "", 1 if "shuffle" not in config.configuration else -1)

@@ -205,7 +205,8 @@ class Group:
             return self.create_array(name, shape=wanted, dtype=dtype, **how)
         if not isinstance(found, Array) or found.shape != wanted:
             raise MetadataError(f"there is no array of shape {wanted} but {found!r}", path=name, field="shape")
-        if dtype is not None and found.dtype != from_numpy(dtype, self.zarr_format).dtype:
+        codec = found.filters[0].name.removeprefix("numcodecs.") if found.filters else None
+        if dtype is not None and found.dtype != from_numpy(dtype, self.zarr_format, codec).dtype:
             raise MetadataError(f"the array is of {found.dtype}, not {dtype}", path=name, field="data_type")
         return found
 

@@ -54,7 +54,7 @@ __all__ = [
     "why_not",
 ]
 
-ABI = 2
+ABI = 3
 OK, ABSENT, IO, SHORT, CHECKSUM, CORRUPT, SIZE, DECLINED = range(8)
 OPCODES = {"crc32c": 1, "zstd": 2, "blosc": 3, "lz4": 4, "gzip": 5, "zlib": 6}
 BLOSC_CNAMES = ("blosclz", "lz4", "lz4hc", "snappy", "zlib", "zstd")
@@ -133,6 +133,17 @@ class ReadArgs(ctypes.Structure):
         ("status", _POINTER),
     )
     keep: Any
+
+
+class BoxArgs(ctypes.Structure):
+    """What the small reads of an array have in common, `gz_box`. What is kept alive: see `ReadArgs`."""
+
+    _fields_ = (("read", ReadArgs), ("chunk", _POINTER), ("grid", _POINTER))
+    keep: Any
+
+
+BOX_DIMS = 8
+"""Dimensions of a box at most."""
 
 
 class WriteArgs(ctypes.Structure):
@@ -247,6 +258,7 @@ class Native:
         self.ops = frozenset({"crc32c"} | {name for name, needs in _NEEDS.items() if self._has(needs)})
         # Arguments are passed as addresses and plain numbers: the fastest way there is through ctypes.
         self._read = _function(library, "gz_read_run", _INT, _POINTER, _INT, _INT)
+        self._box = _function(library, "gz_read_box", _INT, *[_POINTER] * 6)
         self._write = _function(library, "gz_write_run", _INT, _POINTER, _INT, _INT)
         self._bound = _function(library, "gz_encode_bound", _INT, _POINTER)
 
@@ -256,6 +268,11 @@ class Native:
     def read(self, args: ReadArgs, lo: int, hi: int) -> int:
         """Runs rows `lo` to `hi`, without the interpreter's lock; how many have a status above `ABSENT`."""
         failed: int = self._read(ctypes.addressof(args), lo, hi)
+        return failed
+
+    def read_box(self, args: int, start: int, count: int, coords: int | None, index: int | None, out: int) -> int:
+        """Reads a small box whole, without the lock; 0 if all of it is there. All are addresses."""
+        failed: int = self._box(args, start, count, coords, index, out)
         return failed
 
     def write(self, args: WriteArgs, lo: int, hi: int) -> int:

@@ -7,7 +7,7 @@ never touched here.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,12 +16,15 @@ from numpy.typing import NDArray
 from gpuzarr.binding import Binding
 from gpuzarr.codecs.device import DeviceChain, bind_device
 from gpuzarr.cuda.device import stream_handle
-from gpuzarr.errors import ShapeError, UnsupportedError
+from gpuzarr.cuda.launch import code_of
+from gpuzarr.dtypes import from_numpy
+from gpuzarr.errors import MetadataError, ShapeError, UnsupportedError
 from gpuzarr.execute.read import read
 from gpuzarr.execute.source import Source
-from gpuzarr.execute.windows import DeviceTarget, Rehearsed, move
+from gpuzarr.execute.windows import Cast, DeviceTarget, Rehearsed, move
 from gpuzarr.execute.work import ReadJob
 from gpuzarr.memory.cuda import shadow
+from gpuzarr.memory.host import NumpyMemory
 from gpuzarr.options import Options
 from gpuzarr.plan import ReadPlan
 from gpuzarr.selection import Selection
@@ -52,12 +55,29 @@ class Reader:
             raise UnsupportedError(what, feature=f"{chain.codec} on a device", path=path or "/")
         return cls(source, dtype, binding, options, chain)
 
-    def run(self, plan: ReadPlan, chosen: Selection, shape: tuple[int, ...], out: Any, stream: Any) -> Any:
-        """Carry out a plan into `out`, or into a new result of `shape`."""
-        result = self._empty(shape) if out is None else out
+    def run(
+        self, plan: ReadPlan, chosen: Selection, shape: tuple[int, ...], out: Any, stream: Any, dtype: Any = None
+    ) -> Any:
+        """Carry out a plan into `out`, or into a new result of `shape`, of another data type if one is asked for."""
+        cast = None if dtype is None else cast_of(self.dtype, dtype)
+        wanted = self.dtype if cast is None else cast.wanted
+        result = self._empty(shape, wanted) if out is None else out
+        view = self._checked(result, shape, wanted)
         target = self.target(stream)  # after the result: its memory is the current stream's before it is this one's
-        self._into(plan, chosen, self._checked(result, shape), target)
+        if cast is None:
+            self._into(plan, chosen, view, target)
+        elif target is None:
+            self._converted(plan, chosen, view)
+        else:
+            self._into(plan, chosen, view, replace(target, cast=cast))
         return result
+
+    def _converted(self, plan: ReadPlan, chosen: Selection, view: NDArray[Any]) -> None:
+        """On the host: read in the array's own type, and convert all of it at once."""
+        whole = NumpyMemory().empty(view.shape, self.dtype, "F" if self.options.order == "F" else "C")
+        self._into(plan, chosen, self._moved(whole), None)
+        with np.errstate(over="ignore", invalid="ignore"):
+            np.copyto(view, whole, casting="unsafe")
 
     def _into(self, plan: ReadPlan, chosen: Selection, whole: NDArray[Any], target: DeviceTarget | None) -> None:
         flat = chosen.index is None
@@ -81,7 +101,7 @@ class Reader:
 
     def rehearse(self, plan: ReadPlan, chosen: Selection) -> list[Rehearsed]:
         """The windows that carrying out a plan into a new result on the device would launch: all but that is done."""
-        if self.device is None:
+        if self.device is None or self.dtype.hasobject:
             return []
         found: list[Rehearsed] = []
         target = self.target(rehearsal=found)
@@ -103,20 +123,25 @@ class Reader:
         strict = self.options.strict
         return DeviceTarget(memory.device, handle, self.device, runner.window, runner.decode, strict, rehearsal)
 
-    def _empty(self, shape: tuple[int, ...]) -> Any:
+    def _empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
         if self.options.order == "F":
-            return self.options.memory.empty(shape, self.dtype, "F")
-        return self.options.memory.empty(shape, self.dtype)
+            return self.options.memory.empty(shape, dtype, "F")
+        return self.options.memory.empty(shape, dtype)
 
-    def _checked(self, result: Any, shape: tuple[int, ...]) -> NDArray[Any]:
+    def _checked(self, result: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
         """The result as NumPy addresses it, in the type that moves its elements. Raises ShapeError."""
-        view = self.options.memory.view(result, self.dtype)
+        view = self.options.memory.view(result, dtype)
         if view.shape != shape:
             raise ShapeError(f"out has shape {view.shape}, the selection {shape}", shape=view.shape, wanted=shape)
-        if view.dtype != self.dtype:
-            raise ShapeError(f"out is of {view.dtype}, the array of {self.dtype}", shape=view.shape)
+        if view.dtype != dtype:
+            whose = "the array" if dtype == self.dtype else "the result"
+            raise ShapeError(f"out is of {view.dtype}, {whose} of {dtype}", shape=view.shape)
         if not view.flags.writeable:
             raise ShapeError("out is read-only", shape=view.shape)
+        return self._moved(view) if dtype == self.dtype else view
+
+    def _moved(self, view: NDArray[Any]) -> NDArray[Any]:
+        """Elements of the array in the type that moves them."""
         return view.view(self.binding.raw) if view.dtype != self.binding.raw else view
 
     def _points(self, plan: ReadPlan, whole: NDArray[Any], target: DeviceTarget | None) -> None:
@@ -138,6 +163,32 @@ class Reader:
         runner = self.options.runner
         job = ReadJob(runner.pool, self.source, self.binding.fill, view, runner.native, target)
         read(plan, self.binding.chain, job)
+
+
+def cast_of(stored: np.dtype[Any], asked: Any) -> Cast | None:
+    """How elements become those of the data type that is asked for; None where they are so already.
+
+    Raises UnsupportedError, which names both, for what is no narrower or wider number of the same kind: see
+    `numpy.can_cast(..., "same_kind")`.
+
+    >>> cast_of(np.dtype("uint16"), float).wanted
+    dtype('float64')
+    >>> cast_of(np.dtype("float32"), "int16")
+    Traceback (most recent call last):
+    gpuzarr.errors.UnsupportedError: float32 can't be read as int16 [feature dtype=]
+    """
+    name = str(asked).removeprefix("torch.") if type(asked).__module__ == "torch" else asked
+    try:
+        wanted = from_numpy(name, 3).dtype
+    except (MetadataError, UnsupportedError) as error:
+        what = f"{stored} can't be read as {asked!r:.100}: {error.reason}"
+        raise UnsupportedError(what, feature="dtype=") from error
+    if wanted == stored:
+        return None
+    known = code_of(stored) is not None and code_of(wanted) is not None
+    if not known or not np.can_cast(stored, wanted, "same_kind"):
+        raise UnsupportedError(f"{stored} can't be read as {wanted}", feature="dtype=")
+    return Cast(stored, wanted)
 
 
 def _nowhere(shape: tuple[int, ...], dtype: np.dtype[Any], order: str) -> NDArray[Any]:

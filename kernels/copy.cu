@@ -1,8 +1,9 @@
 // Byte strings to other places: stored streams, chunks that are not compressed, tails.
 //
-// Row i copies size[i] bytes from src[i] to dst[i]: any size, any alignment, no overlap. It is cut into pieces of 16 KiB,
-// a piece a block of 128 threads; first[n + 1] counts the pieces of the rows before (a row of 0 bytes has none);
-// grid.x = first[n], not 0. Tables are believed; bytes are only moved, so nothing is hostile, and there is no status.
+// Row i copies size[i] bytes from src[i] to dst[i]: any size, any alignment; nothing that one row writes another reads.
+// It is cut into pieces of 16 KiB, a piece a block of 128 threads; first[n + 1] counts the pieces of the rows before (a
+// row of 0 bytes has none); grid.x = first[n], not 0. Tables are believed; bytes are only moved, so nothing is hostile,
+// and there is no status.
 //
 // Where both addresses are off a multiple of 16 by the same, lines of 16 bytes are moved; else words of 4 whose address
 // in dst is a multiple of 4, each put together of the two words that it lies in. Bytes of other rows are never read.
@@ -33,13 +34,12 @@ GZ_DEVICE void gz_copy_lines(gz_u64 dst, gz_u64 src, gz_u32 lines) {
     }
 }
 
-// `dst` is a multiple of 4. Up to 3 bytes before the source are read, and after it.
+// `dst` is a multiple of 4. Up to 3 bytes before the source are read, and up to 4 after it.
 GZ_DEVICE void gz_copy_words(gz_u64 dst, gz_u64 src, gz_u32 words) {
     constexpr gz_u32 batch = 8, step = GZ_COPY_THREADS;
     const gz_u32 shift = (gz_u32)src % 4 * 8;
     gz_u32* to = (gz_u32*)dst;
     const gz_u32* from = (const gz_u32*)(src - src % 4);
-    const gz_u32 next = shift ? 1 : 0;
 #pragma unroll 1
     for (gz_u32 begin = threadIdx.x; begin < words; begin += batch * step) {
         gz_u32 low[batch] = {}, high[batch] = {};
@@ -47,7 +47,7 @@ GZ_DEVICE void gz_copy_words(gz_u64 dst, gz_u64 src, gz_u32 words) {
         for (gz_u32 k = 0; k < batch; k++) {
             if (begin + k * step >= words) continue;
             low[k] = gz_get(from + begin + k * step);
-            high[k] = gz_get(from + begin + k * step + next);
+            high[k] = gz_get(from + begin + k * step + 1);
         }
 #pragma unroll
         for (gz_u32 k = 0; k < batch; k++)

@@ -1,9 +1,9 @@
 // Elements of a result to their places in chunks, before those are encoded: the reverse of scatter.cu.
 //
-// The columns are those of scatter.cu, and so are the launch rules (tiles.cuh); there is no fill value. `src` is where the
-// tile's chunk is written, `dst` and `out` where the values are read, and `swap` turns them to the byte order as stored.
-// Places in chunks are distinct: where a selection names an element twice the planner keeps the last. Values may be named
-// often (a stride of 0 repeats one).
+// The columns are those of scatter.cu, and so are the launch rules (tiles.cuh); there is no fill value. `src` is where
+// the tile's chunk is written, `dst` and `out` where values are read; `swap` turns them to the byte order as stored.
+// Places in chunks are distinct: where a selection names an element twice the planner keeps the last. Values may be
+// named often (a stride of 0 repeats one).
 #include "tiles.cuh"
 
 extern "C" __global__ void __launch_bounds__(GZ_TILE_THREADS, GZ_TILE_BLOCKS)

@@ -4,6 +4,7 @@
 // It needs nothing but the C library: allocation failures are statuses, nothing throws.
 
 #include "host.h"
+#include "host_box.h"
 
 #include <string.h>
 
@@ -420,6 +421,17 @@ int64_t gz_read_run(const gz_read* job, int64_t lo, int64_t hi) {
     if (job->streaming != 0) gz::finish_streaming();
     gz::scratch().trim();
     return failed;
+}
+
+int64_t gz_read_box(const gz_box* box, const int64_t* start, const int64_t* count, const int64_t* coords,
+                    const int64_t* index, char* out) {
+    const int64_t d = box->read.ndim;
+    if (d < 1 || d > GZ_BOX_DIMS) return 1;
+    gz::BoxPlan plan;
+    if (!plan.make(*box, start, count, coords, index)) return 1;
+    gz_read job = box->read;
+    plan.fill_in(job, count, out);
+    return gz_read_run(&job, 0, plan.rows);
 }
 
 int64_t gz_encode_bound(const gz_write* job) {

@@ -15,7 +15,7 @@
 #pragma once
 #include <stdint.h>
 
-#define GZ_ABI 2  // raised whenever anything below changes
+#define GZ_ABI 3  // raised whenever anything below changes
 
 #define GZ_API __attribute__((visibility("default")))
 
@@ -128,8 +128,23 @@ struct gz_write {
     int32_t* status;  // [rows] out: gz_status
 };
 
+// A small read, planned here: its plan in Python would take longer than the read does. The chunks of an array that are
+// files of their own, or lie in one shard of one level.
+struct gz_box {
+    gz_read read;          // what is the same for every box: not `out`, its strides, keys, extents, rows and tiles
+    const int64_t* chunk;  // [ndim] shape of a chunk
+    const int64_t* grid;   // [ndim] chunks of a shard along each axis; NULL: chunks are files
+};
+
+enum { GZ_BOX_DIMS = 8, GZ_BOX_ROWS = 64 };
+
 GZ_API int64_t gz_abi(void);                                           // GZ_ABI of the build
 GZ_API int64_t gz_read_run(const gz_read*, int64_t lo, int64_t hi);    // rows lo .. hi; how many are > GZ_ABSENT
+// Elements start[k] .. start[k] + count[k] (at least one) to `out`, which is of shape `count` in C order. In a shard (of
+// which `coords` is the key, `index` offsets and lengths of all its chunks) they are counted from its first element.
+// 0: all is there. Else nothing is said of it, and the caller plans.
+GZ_API int64_t gz_read_box(const gz_box*, const int64_t* start, const int64_t* count, const int64_t* coords,
+                           const int64_t* index, char* out);
 GZ_API int64_t gz_encode_bound(const gz_write*);                       // bytes no encoded chunk exceeds; -1: declined
 GZ_API int64_t gz_write_run(const gz_write*, int64_t lo, int64_t hi);  // rows lo .. hi; how many are > GZ_OK
 }

@@ -4,8 +4,8 @@
 //   src[n]     address of each tile's chunk, decoded; 0: its elements are the fill value
 //   itemsize   bytes of an element, at least 1
 //   swap       bytes that are reversed within an element: 0 none, else the size of the unit, which divides itemsize
-//   fill       the fill value in the byte order of the result, repeated to at least 16 bytes, on a multiple of 16; not read
-//              where no src is 0
+//   fill       the fill value in the byte order of the result, on a multiple of 16 and repeated to 16 bytes where a
+//              number of them is 16; not read where no src is 0
 //   elements   elements of a block; first[n + 1]: blocks of the tiles before
 // Ranks have no maximum. Everything here is a table, made and checked by the planner: nothing is hostile, no status.
 #include "tiles.cuh"

@@ -1,16 +1,16 @@
-// What scatter and gather share: tiles of elements copied between chunks and a result, each block its share of one tile.
+// What scatter and gather share: tiles of elements copied between chunks and a result, a block its share of one tile.
 //
-// A share is cut into rows, a row being the last axis of the tile. Threads look the rows up first, one row a thread: the
-// divisions that a rank needs are paid once a row, not once an element. Then all threads go through the cells of those
-// rows together, neighbours taking neighbours, several loads under way before the first store. A cell is
+// A share is cut into rows, a row being the last axis of the tile. Threads look the rows up first, one row a thread:
+// the divisions that a rank needs are paid once a row, not once an element. Then all threads go through the cells of
+// those rows together, neighbours taking neighbours, several loads under way before the first store. A cell is
 // - where the last axis is contiguous on both sides: 16, 8, 4, 2 or 1 bytes, as much as divides the addresses of these
 //   rows and their size; elements of any size go this way, and bytes turn within a cell that holds the swapped unit;
 // - else one element: one load and one store where its size is a power of two to 16 and its addresses are multiples of
 //   it, by bytes where not.
-// The fill value is an element that all places read. It comes repeated, so that cells of 16 bytes can be loaded from it.
+// The fill value is an element that all places read; it comes repeated, so that 16 bytes can be loaded from it.
 //
-// Launch rules. Blocks of 128 threads. A block does `elements` consecutive elements of one tile, in C order (the last of
-// a tile what is left): a positive multiple of 16, so that a share begins on a multiple of 16 bytes of its tile, and
+// Launch rules. Blocks of 128 threads. A block does `elements` consecutive elements of one tile, in C order (the last
+// of a tile what is left): a positive multiple of 16, so that a share begins on a multiple of 16 bytes of its tile, and
 // elements * itemsize at most 2^30. first[n + 1] counts the blocks of the tiles before; a tile of 0 elements has none;
 // grid.x = first[n], not 0. Places that are written are distinct, and none is read. Tables are believed; addresses and
 // steps may have any alignment, and steps any sign.
@@ -31,6 +31,7 @@ struct alignas(16) gz_way {
 };
 
 // The last axis: where its elements lie from the begin of a row, in bytes: a list, or without one a pitch.
+// With a list the pitch is 0.
 struct gz_axis {
     const gz_i64 *from_list, *to_list;
     gz_i64 from_pitch, to_pitch;
@@ -99,7 +100,7 @@ struct gz_divisor {
     }
 };
 
-// ---- cells --------------------------------------------------------------------------------------------------------------
+// ---- cells ----------------------------------------------------------------------------------------------------------
 
 // Bytes turned within units of `swap` bytes: a power of two no larger than the cell, or 0.
 GZ_DEVICE gz_u32 gz_turned(gz_u32 v, gz_u32 swap) {
@@ -136,7 +137,7 @@ GZ_DEVICE void gz_copy_cells(const gz_way (&way)[GZ_TILE_BATCH], gz_u32 mask, gz
     else gz_copy_cells<gz_u8>(way, mask, swap);
 }
 
-// ---- rows ---------------------------------------------------------------------------------------------------------------
+// ---- rows -----------------------------------------------------------------------------------------------------------
 
 // Rows that are contiguous on both sides, in cells of `size` bytes: a power of two to 16 that divides all addresses.
 GZ_DEVICE void gz_copy_contiguous(const gz_way* rows, gz_span span, bool filled, gz_u32 size, gz_u32 swap) {
@@ -169,7 +170,8 @@ GZ_DEVICE gz_way gz_element(const gz_way* rows, const volatile gz_axis& axis, co
 }
 
 // Elements of 1, 2, 4, 8 or 16 bytes, one by one. Those whose addresses are no multiples of it are left: true if any.
-GZ_DEVICE bool gz_copy_elements(const gz_way* rows, const volatile gz_axis& axis, gz_span span, gz_u32 size, gz_u32 swap) {
+GZ_DEVICE bool gz_copy_elements(const gz_way* rows, const volatile gz_axis& axis, gz_span span, gz_u32 size,
+                                gz_u32 swap) {
     const gz_divisor length(span.length);
     bool left = false;
 #pragma unroll 1
@@ -212,7 +214,7 @@ GZ_DEVICE void gz_copy_rows(const gz_share<Tile>& share, gz_u32 bits) {
     const gz_u32 itemsize = share.itemsize, swap = share.swap;
     gz_span span = share.span;
     const gz_axis& axis = share.here;
-    const bool contiguous = !axis.to_list && axis.to_pitch == itemsize && (share.filled || axis.from_pitch == itemsize);
+    const bool contiguous = axis.to_pitch == itemsize && (share.filled || axis.from_pitch == itemsize);
     const gz_u32 least = share.filled ? itemsize : swap;  // bytes that a cell must not cut
     bits |= span.length * itemsize | 16;
     const gz_u32 size = bits & (0 - bits);
@@ -227,7 +229,7 @@ GZ_DEVICE void gz_copy_rows(const gz_share<Tile>& share, gz_u32 bits) {
         gz_copy_bytes(share.rows, axis, span, itemsize, swap, itemsize - 1, odd);
 }
 
-// ---- tiles --------------------------------------------------------------------------------------------------------------
+// ---- tiles ----------------------------------------------------------------------------------------------------------
 
 // A strided box. `from_step` null: every element comes from one place.
 struct gz_box {
@@ -286,9 +288,9 @@ GZ_DEVICE gz_way gz_row_begin(const Tile& tile, gz_i64 row) {
 
 GZ_DEVICE gz_way gz_row_begin(const gz_points& points, gz_i64) { return points.begin; }
 
-// ---- a block's share of a tile ------------------------------------------------------------------------------------------
+// ---- a block's share of a tile --------------------------------------------------------------------------------------
 
-// One thread says which rows come next. A row longer than a share is done by itself, so that counts within rows are small.
+// One thread says which rows come next. A row longer than a share is done by itself: counts within rows are small so.
 template <class Tile>
 GZ_DEVICE void gz_plan_rows(gz_share<Tile>& share, gz_u32 elements) {
     const gz_i64 length = share.length, skip = share.skip;
@@ -351,7 +353,8 @@ GZ_DEVICE void gz_straighten(gz_share<Tile>& share) {
         if (i < count) {
             i += skip < length - i ? skip : skip - length;
             const gz_i64 far = (i - skip) * itemsize;
-            mine = gz_get(to + i) - gz_get(to + skip) == far && (!from || gz_get(from + i) - gz_get(from + skip) == far);
+            mine = gz_get(to + i) - gz_get(to + skip) == far;
+            if (from && gz_get(from + i) - gz_get(from + skip) != far) mine = false;
         }
         straight = __syncthreads_and(mine);
     }

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gpuzarr.dtypes import from_v3
+
 __all__ = ["LITTLE", "Case", "Fill", "cases", "fills", "v3"]
 
 ALL = "ztr"
@@ -60,7 +62,11 @@ def values(dtype: Any, shape: Sequence[int], fill: Any = 0) -> NDArray[Any]:
     dtype = np.dtype(dtype)
     rng = np.random.default_rng(list(dtype.name.encode()))
     count = int(np.prod(shape))
-    if dtype.type.__module__ == "ml_dtypes":
+    if dtype.hasobject:
+        texts: list[Any] = ["", "a", "żółw", "\U0001f40d", "b" * 300, "\0"]
+        some = np.array(texts if dtype.kind == "T" else [t.encode("utf-16") for t in texts], object)
+        flat = some[rng.integers(0, 6, count)].astype(dtype)
+    elif dtype.type.__module__ == "ml_dtypes":
         flat = np.array([1, 0.5, 2, 1.5, 1, 4])[rng.integers(0, 6, count)].astype(dtype)
         if "int" in dtype.name:
             flat = rng.integers(0 if "uint" in dtype.name else -2, 2, count).astype(dtype)
@@ -137,6 +143,8 @@ def cases() -> Iterator[Case]:
 def _cases_v3() -> Iterator[Case]:
     yield from _types_v3()
     yield from _small_types()
+    yield from _extensions()
+    yield from _objects_v3()
     yield from _bytes_codecs()
     yield from _layouts()
     yield from _transposes()
@@ -173,6 +181,84 @@ def _small(name: str, peers: str) -> Case:
     dtype = np.dtype(getattr(ml_dtypes, name))
     documents = v3(name, [LITTLE if dtype.itemsize > 1 else PLAIN, ZSTD], fill=1)
     return Case(name, documents, values(dtype, (7, 10), 1), peers)
+
+
+def _extensions() -> Iterator[Case]:
+    """Types of zarr-extensions, and zarr-python's own, that have a fixed size."""
+    text = codec("fixed_length_utf32", length_bytes=36)
+    moment = codec("numpy.datetime64", unit="us", scale_factor=10)
+    span = codec("numpy.timedelta64", unit="h", scale_factor=10)
+    pair = codec("struct", fields=[{"name": "x", "data_type": "int16"}, {"name": "y", "data_type": "float64"}])
+    inner = codec("struct", fields=[{"name": "t", "data_type": moment}, {"name": "u", "data_type": text}])
+    nested = codec("struct", fields=[{"name": "p", "data_type": pair}, {"name": "q", "data_type": inner}])
+    legacy = codec("structured", fields=[["x", "int16"], ["y", "float64"]])
+    one = {"x": 1, "y": -2.5}
+    struct = np.dtype([("x", "i2"), ("y", "f8")])
+    filled = np.array((1, -2.5), struct)
+    deep = np.dtype([("p", struct), ("q", [("t", "M8[10us]"), ("u", "U9")])])
+    found: dict[str, tuple[Any, Any, Any, Any, str]] = {
+        "text": (text, "U9", "żółw", "żółw", "zr"),
+        "moment": (moment, "M8[10us]", -7, np.datetime64(-7, "10us"), "zr"),
+        "span": (span, "m8[10h]", "NaT", np.timedelta64("NaT", "10h"), "zr"),
+        "struct": (pair, struct, one, filled, "Z"),
+        "nested": (nested, deep, {"p": one, "q": {"t": 3, "u": "a"}}, np.array(((1, -2.5), (3, "a")), deep), "Z"),
+        "structured": (legacy, struct, "AQAAAAAAAAAEwA==", filled, "z"),
+        "S": (codec("null_terminated_bytes", length_bytes=9), "S9", "YWI=", b"ab", "z"),
+        "V": (codec("raw_bytes", length_bytes=3), "V3", "AAEC", b"\0\1\2", "z"),
+    }
+    for name, (data_type, dtype, fill, element_, peers) in found.items():
+        data = values(dtype, (7, 10), element_)
+        yield Case(f"{name}-little", v3(data_type, fill=fill), data, peers)
+        if name in ("text", "moment", "span", "struct", "nested"):
+            yield Case(f"{name}-big", v3(data_type, [BIG, GZIP], fill=fill), data, peers)
+        shards = [sharding((3, 2), [LITTLE, ZSTD])]
+        peers = "Z" if name in ("structured", "V") else peers
+        shards_big = [sharding((3, 2), [BIG])]
+        if name != "structured":  # in whose fill value zarr-python does not see the byte order
+            yield Case(f"{name}-shards-big", v3(data_type, shards_big, (7, 10), (6, 4), fill=fill), data, peers)
+        yield Case(f"{name}-shards", v3(data_type, shards, (7, 10), (6, 4), fill=fill), data, peers)
+    yield from _complex_types()
+
+
+def _complex_types() -> Iterator[Case]:
+    floats = "float4_e2m1fn float6_e2m3fn float6_e3m2fn float8_e3m4 float8_e4m3 float8_e4m3b11fnuz float8_e4m3fnuz"
+    for name in f"float16 bfloat16 {floats} float8_e5m2 float8_e5m2fnuz float8_e8m0fnu".split():
+        dtype = from_v3(f"complex_{name}", "").dtype
+        part = from_v3(name, "").dtype
+        data = values(part, (7, 20), 1).view(dtype)
+        codecs = [LITTLE if part.itemsize > 1 else PLAIN, ZSTD]
+        yield Case(f"complex-{name}", v3(f"complex_{name}", codecs, fill=[1, 1]), data, "r")
+    for name in ("float6_e2m3fn", "float6_e3m2fn"):
+        yield _small(name, "r")
+
+
+def _objects_v3() -> Iterator[Case]:
+    """Elements of no fixed size, and codecs and layouts around them."""
+    turn = codec("transpose", order=[1, 0])
+    blosc = codec("blosc", cname="lz4", clevel=5, shuffle="noshuffle", typesize=1, blocksize=0)
+    for name, fill, element_ in (("string", "żółw", "żółw"), ("bytes", "/wA=", b"\xff\0")):
+        one = codec("vlen-utf8" if name == "string" else "vlen-bytes")
+        dtype = from_v3(name, "").dtype
+        chains: dict[str, tuple[list[Any], tuple[int, int], str]] = {
+            "plain": ([one], (3, 4), "zr"),
+            "zstd": ([one, ZSTD], (3, 4), "zr"),
+            "two": ([one, GZIP, CRC], (3, 4), "zr"),
+            "blosc": ([one, blosc], (3, 4), "zr"),
+            "transposed": ([turn, one, ZSTD], (3, 4), "Z"),  # zarrs turns no elements of no fixed size back
+            "one-chunk": ([one], (9, 12), "zr"),
+            "shards": ([sharding((3, 2), [one])], (6, 4), "zr"),
+            "shards-zstd": ([sharding((3, 2), [one, ZSTD], at="start")], (6, 4), "zr"),
+            "shards-nested": ([sharding((3, 4), [sharding((3, 2), [one, CRC])])], (6, 4), "zr"),
+            "shards-transposed": ([sharding((3, 2), [turn, one])], (6, 4), "Z"),
+            "shards-after": ([sharding((3, 2), [one]), ZSTD], (6, 4), "zr"),
+        }
+        for how, (chain, chunks, peers) in chains.items():
+            yield Case(f"{name}-{how}", v3(name, chain, (7, 10), chunks, fill), values(dtype, (7, 10), element_), peers)
+        for shape in ((), (5,), (0, 3)):
+            documents = v3(name, [one], shape, [max(1, n) for n in shape], fill)
+            # zarr-python writes no objects where there is but one
+            peers = "r" if name == "bytes" and shape == () else "zr"
+            yield Case(f"{name}-{shape}", documents, values(dtype, shape, element_), peers)
 
 
 def _bytes_codecs() -> Iterator[Case]:
@@ -310,10 +396,16 @@ def _filters_v3() -> Iterator[Case]:
         "zstd": (data, [LITTLE, codec("numcodecs.zstd", level=3)], "z"),
         "gzip": (data, [LITTLE, codec("numcodecs.gzip", level=3)], "z"),
     }
+    rounded = codec("bitround", keepbits=3)
+    for dtype in ("uint8", "int16", "uint64", "float16", "float32", "float64", "complex64"):
+        few = np.tile(np.array([1, 2, 3, 5, 6, 7, 0, 12, 10, 80]), (7, 1)).astype(dtype)
+        chains[f"rounded-{dtype}"] = few, [rounded, LITTLE, ZSTD], "r"
+        chains[f"rounded-{dtype}-turned"] = few, [rounded, turn, BIG], "r"
     for check in ("adler32", "crc32", "crc32c", "fletcher32", "jenkins_lookup3"):
         chains[check] = data, [LITTLE, codec(f"numcodecs.{check}")], "z"
     for name, (stored, chain, peers) in chains.items():
-        documents = v3(stored.dtype.name, chain, (7, 10), (4, 5), fill=False if stored.dtype == bool else 0)
+        fill = {"b": False, "c": [0, 0]}.get(stored.dtype.kind, 0)
+        documents = v3(stored.dtype.name, chain, (7, 10), (4, 5), fill=fill)
         yield Case(f"numcodecs-{name}", documents, stored, peers)
 
 
@@ -352,6 +444,7 @@ NESTED = [["x", "<f8"], ["at", [["u", "|u1"], ["v", ">i2"]]], ["name", "|S3"]]
 
 def _cases_v2() -> Iterator[Case]:
     yield from _types_v2()
+    yield from _objects_v2()
     yield from _layouts_v2()
     yield from _compressors()
     yield from _filters_v2()
@@ -382,6 +475,18 @@ def _types_v2() -> Iterator[Case]:
         for order in "CF":
             peers = "Z" if name == "nested" else "z"
             yield Case(f"structured-{name}-{order}", v2(spec, PACKED, fill=None, order=order), data, peers)
+
+
+def _objects_v2() -> Iterator[Case]:
+    for name, fill, element_ in (("vlen-utf8", "żółw", "żółw"), ("vlen-bytes", "/wA=", b"\xff\0")):
+        dtype = from_v3("string" if name == "vlen-utf8" else "bytes", "").dtype
+        data = values(dtype, (7, 10), element_)
+        for order, compressor in itertools.product("CF", (None, PACKED)):
+            how = f"{name}-{order}{'' if compressor is None else '-packed'}"
+            peers = "zr" if name == "vlen-utf8" and order == "C" else "z"
+            yield Case(f"v2-{how}", v2("|O", compressor, [{"id": name}], fill=fill, order=order), data, peers)
+        undefined = v2("|O", None, [{"id": name}], fill=None)
+        yield Case(f"v2-{name}-undefined", undefined, values(dtype, (7, 10), data[6, 9]), "z")
 
 
 def as_dtype(spec: Any) -> np.dtype[Any]:
@@ -493,6 +598,12 @@ def _fills_v3() -> Iterator[Fill]:
             # zarr-python's float16 has one NaN only
             peers = "tr" if form == "0x7e01" else ALL
             yield Fill(f"{name}: {form}", v3(name, fill=form), np.asarray(meant).reshape(()).astype(name), peers)
+    numbers = v3("bytes", [codec("vlen-bytes")], fill=[0, 255])
+    yield Fill("bytes: numbers", numbers, np.array(b"\0\xff", object), "r")
+    bits = np.frombuffer(bytes.fromhex("0000c07f07"), [("x", "<f4"), ("y", "u1")])[0]
+    fields = [{"name": "x", "data_type": "float32"}, {"name": "y", "data_type": "uint8"}]
+    struct = v3(codec("struct", fields=fields), fill={"x": "NaN", "y": 7})
+    yield Fill("struct", struct, np.array(bits), "Z")
     yield Fill("r24", v3("r24", [PLAIN], fill=[1, 2, 255]), np.array(b"\1\2\xff", "V3"), "r")
     yield from _fills_of_small_types()
 

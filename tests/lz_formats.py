@@ -198,6 +198,23 @@ def cblosc(data: bytes, room: int) -> bytes | None:
         return None
 
 
+def ends_short(data: bytes) -> bool:
+    """Whether a literal with a length of its own begins less than four bytes before the end."""
+    try:
+        at = snappy_size(data)[1]
+    except WrongError:
+        return False
+    while at < len(data):
+        kind, high = data[at] & 3, data[at] >> 2
+        extra = (max(high - 59, 0), 1, 2, 4)[kind]
+        at += 1
+        if kind == 0 and extra and len(data) - at < 4:
+            return True
+        number = int.from_bytes(data[at : at + extra], "little")
+        at += extra + ((number if extra else high) + 1 if kind == 0 else 0)
+    return False
+
+
 def libsnappy(data: bytes, room: int) -> bytes | None:
     try:
         if snappy_size(data)[0] != room:  # what it says is what the library would take memory for
@@ -225,7 +242,13 @@ class Format:
             return wrong.status, b""
 
     def comparable(self, data: bytes, room: int) -> bool:
-        """Whether the library can be asked: not for no output; Blosc takes a stream as large as its output for raw."""
+        """Whether the library can be asked.
+
+        Not for no output; Blosc takes a stream as large as its output for raw; and the Rust library behind cramjam
+        wants four bytes behind the tag of a literal whose length has any of its own (Google's does not).
+        """
+        if self.name == "snappy":
+            return room > 0 and not ends_short(data)
         return room > 0 and (self.name != "blosclz" or len(data) != room)
 
 

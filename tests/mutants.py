@@ -161,7 +161,9 @@ class Bench:
             "GPUZARR_LAUNCH_SECONDS": "5",
             "CI": "1",  # the same examples every time, and none remembered
         }
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *self.tests]
+        # That a test fails is enough: the difference of two megabytes takes minutes to print.
+        options = ["-x", "-q", "--assert=plain", "-p", "no:cacheprovider"]
+        command = [sys.executable, "-m", "pytest", *options, *self.tests]
         begun = time.monotonic()
         try:
             done = subprocess.run(

@@ -292,7 +292,6 @@ def test_doctor_says_why_a_device_library_is_no_use(
     assert found["devices"]["cupy"]["found"] is None
     assert "libcuda.so.1: cannot open shared object file" in found["devices"]["cupy"]["why_not"]
     assert "libcuda.so.1: cannot open shared object file" in found["memory"]["cuda"]
-    assert "pip install" in found["memory"]["simulated"]
 
 
 def test_doctor_lists_devices(tmp_path: Path, capsys: Printed, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -144,6 +144,76 @@ def test_results_may_be_in_the_order_of_fortran(device: Any, case: Case) -> None
         assert_same(home(found), model)
 
 
+# ---- converted -----------------------------------------------------------------------------------------------
+
+
+numbers = cases(dtypes=["?", "i1", "u1", "<i2", ">u2", "<i4", ">u4", ">i8", "<u8", "<f2", ">f4", "<f8", ">f8"])
+
+
+@many
+@given(numbers, executors, st.data())
+def test_converted_elements_are_those_of_astype(device: Any, case: Case, reader: Any, data: st.DataObject) -> None:
+    with case.filled() as (array, model), small_runs():
+        again = on_device(array, reader)
+        wanted = data.draw(some.basic(case.shape) | some.one_array(case.shape))
+        asked = data.draw(st.sampled_from(targets(model.dtype)))
+        with np.errstate(all="ignore"):
+            expected = np.asarray(model[wanted], model.dtype).astype(asked)
+        assert_same_numbers(home(again.read(wanted, dtype=asked)), expected)
+        out = odd_memory(data, device, expected.shape, expected.dtype)
+        assert again.read(wanted, out=out, dtype=asked) is out
+        assert_same_numbers(home(out), expected)
+        assert_same_numbers(np.asarray(array.read(wanted, dtype=asked)), expected)
+
+
+@few
+@given(numbers.filter(lambda case: case.shape != ()), executors, st.data())
+def test_converted_points_and_batches(device: Any, case: Case, reader: Any, data: st.DataObject) -> None:
+    with case.filled() as (array, model):
+        again = on_device(array, reader)
+        asked = data.draw(st.sampled_from(targets(model.dtype)))
+        wanted = data.draw(some.coordinates(case.shape))
+        with np.errstate(all="ignore"):
+            whole = model.astype(asked)
+        out = odd_memory(data, device, whole[wanted].shape, whole.dtype)
+        assert_same_numbers(home(again.read(wanted, out=out, dtype=asked)), whole[wanted])
+        each = [tuple(slice(k % n, k % n + 1) for n in case.shape) for k in range(3) if 0 not in case.shape]
+        if each:
+            assert_same_numbers(home(again.read_many(each, dtype=asked)), np.stack([whole[one] for one in each]))
+
+
+def targets(dtype: np.dtype[Any]) -> list[str]:
+    """Other types that elements may be read as."""
+    known = ("i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8")
+    return [name for name in known if np.can_cast(dtype, name, "same_kind")]
+
+
+def assert_same_numbers(found: np.ndarray[Any, Any], wanted: np.ndarray[Any, Any]) -> None:
+    """Of NaNs only that they are."""
+    assert (found.shape, found.dtype) == (wanted.shape, wanted.dtype)
+    np.testing.assert_array_equal(found, wanted)
+    assert (np.signbit(found) == np.signbit(wanted)).all() or found.dtype.kind in "biu"
+
+
+def test_elements_become_bfloat16_there(device: Any) -> None:
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    found = home(on_device(stored([ZSTD])).read(dtype="bfloat16"))
+    assert (found == values().astype(ml_dtypes.bfloat16)).all()
+
+
+@pytest.mark.parametrize("shards", [None, (16, 32, 64)], ids=["chunks", "shards"])
+def test_a_conversion_is_no_launch_of_its_own(shards: Any, device: Any) -> None:
+    again = on_device(stored([], shards), strict=True)
+    counts = []
+    for asked in ("u2", "f4"):
+        device.reset()
+        found = again.read((slice(0, 16), slice(0, 32)), dtype=asked)
+        counts.append([device.counts[name] for name in ("uploads", "downloads", "waits", "nvcomp")])
+        assert (home(found) == values()[:16, :32]).all()
+    assert counts[0] == counts[1]
+    assert device.counts["launches"] <= 1 + (shards is not None)
+
+
 # ---- every codec ---------------------------------------------------------------------------------------------
 
 SHAPE, CHUNKS = (40, 50, 60), (8, 16, 32)
@@ -303,6 +373,45 @@ def test_explain_says_why_chunks_are_decoded_on_the_host(device: Any) -> None:
     assert "bz2" in said.device.why
     chosen = on_device(stored([ZSTD]), gpuzarr.Executor(decode="host")).explain()
     assert chosen.device.why == 'Executor(decode="host")'
+
+
+def test_explain_says_what_writing_brings_home(device: Any) -> None:
+    again = on_device(stored([ZSTD]))
+    wanted = (slice(1, 9), slice(None), 5)
+    whole = again[wanted]
+    said = again.explain(wanted, writing=True)
+    device.reset()
+    again[wanted] = whole
+    assert (said.downloads, said.downloaded_bytes) == (device.counts["downloads"], device.counts["downloaded_bytes"])
+    assert (said.keys, said.partial, said.chunks) == (8, 8, 8)
+    assert "1 download" in str(said)
+
+
+# ---- Blosc ---------------------------------------------------------------------------------------------------
+
+
+@many
+@given(
+    st.sampled_from(["lz4", "lz4hc", "blosclz", "zstd", "zlib"]),
+    st.integers(0, 9),
+    st.sampled_from(["noshuffle", "shuffle", "bitshuffle"]),
+    st.integers(1, 255) | st.sampled_from([1, 2, 4, 8, 16, 17]),
+    st.integers(0, 300) | st.sampled_from([0, 1 << 12, 1 << 15]),
+    st.integers(1, 40_000),
+    st.integers(0, 99),
+)
+def test_blosc_whole(
+    device: Any, cname: str, clevel: int, shuffle: str, typesize: int, blocksize: int, size: int, seed: int
+) -> None:
+    """Split and unsplit, raw and memcpyed, short last blocks, every typesize, blocks tiny and larger than the chunk."""
+    how = {"cname": cname, "clevel": clevel, "shuffle": shuffle, "typesize": typesize, "blocksize": blocksize}
+    codec = {"name": "blosc", "configuration": how}
+    rng = np.random.default_rng(seed)
+    model = rng.integers(0, rng.integers(1, 257), 2 * size, np.uint8)
+    model[: rng.integers(0, size)] = 3
+    array = gpuzarr.create_array({}, shape=model.shape, chunks=(size,), dtype="u1", compressors=codec)
+    array[...] = model
+    assert (home(on_device(array)[...]) == model).all()
 
 
 # ---- what is wrong -------------------------------------------------------------------------------------------

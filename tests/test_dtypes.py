@@ -36,13 +36,21 @@ CORE = [
 ML = [
     *("bfloat16", "float8_e3m4", "float8_e4m3", "float8_e4m3b11fnuz", "float8_e4m3fn", "float8_e4m3fnuz"),
     *("float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu", "float4_e2m1fn", "int2", "int4", "uint2", "uint4"),
+    *("float6_e2m3fn", "float6_e3m2fn"),
 ]
-LATER = [
-    *("string", "bytes", "fixed_length_utf32", "null_terminated_bytes", "raw_bytes", "variable_length_bytes"),
-    *("struct", "structured", "numpy.datetime64", "numpy.timedelta64", "float6_e2m3fn", "float6_e3m2fn"),
-    *("complex_bfloat16", "complex_float16", "complex_float8_e5m2"),
-]
+COMPLEX = ["complex_bfloat16", "complex_float16", "complex_float4_e2m1fn", "complex_float8_e5m2"]
 
+
+def named(name: str, **configuration: Any) -> dict[str, Any]:
+    return {"name": name, "configuration": configuration}
+
+
+TEXT, MOMENT = named("fixed_length_utf32", length_bytes=8), named("numpy.datetime64", unit="us", scale_factor=10)
+PAIR = named("struct", fields=[{"name": "x", "data_type": "float32"}, {"name": "y", "data_type": "uint8"}])
+NESTED = named("struct", fields=[{"name": "p", "data_type": PAIR}, {"name": "t", "data_type": MOMENT}])
+LEGACY = named("structured", fields=[["x", "float32"], ["y", "uint8"]])
+NULLS, RAW = named("null_terminated_bytes", length_bytes=3), named("raw_bytes", length_bytes=3)
+EXTENSIONS = [TEXT, MOMENT, PAIR, NESTED, LEGACY, NULLS, RAW, "string", "bytes"]
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=12),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner, max_size=4),
@@ -51,7 +59,7 @@ json_values = st.recursive(
 
 
 def v3(name: Any) -> DataType:
-    if name in ML:
+    if name in ML or name in COMPLEX:
         pytest.importorskip("ml_dtypes", reason="types of ml_dtypes are read where it is installed")
     return from_v3(name, "a")
 
@@ -105,13 +113,81 @@ def test_a_type_may_be_named_by_an_object() -> None:
     assert v3({"name": "int8"}) == v3({"name": "int8", "configuration": {}}) == v3("int8")
 
 
-@pytest.mark.parametrize("name", LATER)
-def test_known_types_of_later_are_unsupported_by_name(name: str) -> None:
-    for value in (name, {"name": name, "configuration": {"length_bytes": 4}}):
-        with pytest.raises(errors.UnsupportedError) as caught:
-            v3(value)
-        assert caught.value.feature == f"data type {name}"
-        assert caught.value.path == "a"
+@pytest.mark.parametrize(
+    ("value", "dtype", "wire"),
+    [
+        (TEXT, "U2", "<U2"),
+        (MOMENT, "M8[10us]", "<M8[10us]"),
+        (named("numpy.timedelta64", unit="μs", scale_factor=1), "m8[us]", "<m8[us]"),
+        (named("numpy.datetime64", unit="generic", scale_factor=1), "M8", "<M8"),
+        (NULLS, "S3", "S3"),
+        (RAW, "V3", "V3"),
+        (PAIR, [("x", "f4"), ("y", "u1")], [("x", "<f4"), ("y", "u1")]),
+        (LEGACY, [("x", "f4"), ("y", "u1")], [("x", "<f4"), ("y", "u1")]),
+        (
+            NESTED,
+            [("p", [("x", "f4"), ("y", "u1")]), ("t", "M8[10us]")],
+            [("p", [("x", "<f4"), ("y", "u1")]), ("t", "<M8[10us]")],
+        ),
+        ("string", np.dtypes.StringDType(), np.dtypes.StringDType()),
+        ({"name": "string"}, np.dtypes.StringDType(), np.dtypes.StringDType()),
+        ("bytes", object, object),
+        ("variable_length_bytes", object, object),
+    ],
+    ids=str,
+)
+def test_types_of_extensions_are_numpys(value: JSON, dtype: Any, wire: Any) -> None:
+    found = v3(value)
+    assert (found.dtype, found.wire) == (np.dtype(dtype), np.dtype(wire))
+    assert found.is_object == (np.dtype(dtype).hasobject)
+
+
+def test_complex_types_are_those_of_ml_dtypes_or_pairs() -> None:
+    assert v3("complex_bfloat16").dtype.name == "bcomplex32"
+    assert v3("complex_float16").dtype.name == "complex32"
+    part = v3("float8_e5m2").dtype
+    assert v3("complex_float8_e5m2").dtype == np.dtype([("real", part), ("imag", part)])
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "fixed_length_utf32",
+        "struct",
+        named("fixed_length_utf32"),
+        named("fixed_length_utf32", length_bytes=6),
+        named("fixed_length_utf32", length_bytes=0),
+        named("fixed_length_utf32", length_bytes=True),
+        named("null_terminated_bytes", length_bytes=1 << 40),
+        named("raw_bytes", length_bytes=3, more=1),
+        named("numpy.datetime64", unit="us"),
+        named("numpy.datetime64", unit="parsec", scale_factor=1),
+        named("numpy.datetime64", unit="us", scale_factor=0),
+        named("numpy.timedelta64", unit="us", scale_factor=1 << 31),
+        named("string", length=3),
+        named("struct", fields=[]),
+        named("struct", fields={}),
+        named("struct", fields=[["x"]]),
+        named("struct", fields=[{"name": "", "data_type": "int8"}]),
+        named("struct", fields=[{"name": "x"}]),
+        named("struct", fields=[["x", "int8"], ["x", "int8"]]),
+        named("struct", fields=[["x", "string"]]),
+        named("struct", fields=[["x", named("raw_bytes", length_bytes=1 << 26)], ["y", "int8"]]),
+    ],
+    ids=str,
+)
+def test_a_configuration_that_names_no_type_is_refused(value: JSON) -> None:
+    with pytest.raises(errors.MetadataError) as caught:
+        v3(value)
+    assert (caught.value.path, caught.value.field) == ("a", "data_type")
+
+
+def test_endless_nesting_of_structs_is_refused() -> None:
+    value: JSON = "int8"
+    for _ in range(100):
+        value = named("struct", fields=[["x", value]])
+    with pytest.raises(errors.MetadataError, match="nested"):
+        v3(value)
 
 
 @pytest.mark.parametrize(
@@ -190,10 +266,27 @@ def test_a_structured_type_may_nest_and_have_array_fields() -> None:
     assert found.name == "struct(a: uint16, b: struct(x: float32, y: S3), c: int32[2, 3], d: uint8[2])"
 
 
-@pytest.mark.parametrize("value", ["|O", [["a", "|O"]], "<f16", ">c32"])
-def test_objects_and_extended_precision_are_unsupported(value: JSON) -> None:
+@pytest.mark.parametrize("value", [[["a", "|O"]], "<f16", ">c32"])
+def test_objects_in_structured_types_and_extended_precision_are_unsupported(value: JSON) -> None:
     with pytest.raises(errors.UnsupportedError):
         v2(value)
+
+
+@pytest.mark.parametrize(
+    ("codec", "name", "dtype"),
+    [
+        ("vlen-utf8", "string", np.dtypes.StringDType()),
+        ("vlen-bytes", "bytes", object),
+        ("json2", "object", object),
+        ("categorize", "object", object),
+    ],
+)
+def test_what_objects_are_is_up_to_their_codec(codec: str, name: str, dtype: Any) -> None:
+    found = from_v2("|O", "a", codec)
+    assert (found.name, found.dtype, found.json) == (name, np.dtype(dtype), "|O")
+    for none in (None, "delta", "zlib"):
+        with pytest.raises(errors.MetadataError):
+            from_v2("|O", "a", none)
 
 
 @pytest.mark.parametrize(
@@ -286,7 +379,20 @@ def test_any_json_value_is_a_type_or_an_error(value: JSON) -> None:
         ),
         (from_v2(">u2", ""), 3, "uint16"),
         (from_v3("uint16", ""), 2, "<u2"),
+        ("M8[10us]", 3, MOMENT),
+        ("U2", 3, TEXT),
+        ("S3", 3, NULLS),
+        ([("x", "f4"), ("y", "u1")], 3, PAIR),
+        ([("p", [("x", ">f4"), ("y", "u1")]), ("t", "M8[10us]")], 3, NESTED),
+        (str, 3, "string"),
+        ("string", 3, "string"),
+        (np.dtypes.StringDType(), 3, "string"),
+        (bytes, 3, "bytes"),
+        (RAW, 3, RAW),
+        (from_v3(RAW, ""), 3, RAW),
+        (from_v3(LEGACY, ""), 3, PAIR),
     ],
+    ids=str,
 )
 def test_a_numpy_type_is_named_as_the_format_names_it(wanted: Any, zarr_format: int, expected: JSON) -> None:
     found = from_numpy(wanted, zarr_format)
@@ -306,24 +412,24 @@ def test_small_types_are_asked_for_by_name_or_type(name: str) -> None:
 @pytest.mark.parametrize(
     ("wanted", "zarr_format"),
     [
-        (object, 2),
-        (object, 3),
         (np.longdouble, 3),
-        ("M8[s]", 3),
-        ("S3", 3),
-        (str, 3),
-        ([("a", "i2")], 3),
-        ("string", 3),
+        ("bfloat16", 2),
+        (RAW, 2),
+        ([("a", "i2", (3,))], 3),
+        ([("a", "O")], 2),
     ],
 )
-def test_a_type_that_the_format_cannot_name_yet_is_unsupported(wanted: Any, zarr_format: int) -> None:
+def test_a_type_that_the_format_cannot_name_is_unsupported(wanted: Any, zarr_format: int) -> None:
     with pytest.raises(errors.UnsupportedError):
         from_numpy(wanted, zarr_format)
 
 
 @pytest.mark.parametrize(
     ("wanted", "zarr_format"),
-    [("nonsense", 3), ("nonsense", 2), ("S", 2), ("r7", 3), (("i4", (2,)), 3), (3.5, 3), ([], 2)],
+    [
+        *(("nonsense", 3), ("nonsense", 2), ("S", 2), ("S", 3), ("U", 3), ("r7", 3), (("i4", (2,)), 3)),
+        *((3.5, 3), ([], 2), (object, 2), (object, 3), ([("a", "O")], 3), ({"name": "struct"}, 3)),
+    ],
 )
 def test_what_is_no_type_cannot_be_asked_for(wanted: Any, zarr_format: int) -> None:
     with pytest.raises(errors.MetadataError):
@@ -484,6 +590,81 @@ def test_null_names_no_fill_value_in_format_2_only() -> None:
         encode_fill(None, v3("int32"), 3)
 
 
+@pytest.mark.parametrize(
+    ("value", "name", "expected", "written"),
+    [
+        ("żó", TEXT, np.str_("żó"), "żó"),
+        ("NaT", MOMENT, np.datetime64("NaT", "10us"), -(1 << 63)),
+        (-(1 << 63), MOMENT, np.datetime64("NaT", "10us"), -(1 << 63)),
+        ("YQ==", NULLS, np.bytes_(b"a"), "YQ=="),
+        ("AAEC", RAW, np.void(b"\0\1\2"), "AAEC"),
+        ([0, 1, 2], RAW, np.void(b"\0\1\2"), "AAEC"),
+        ({"x": -0.0, "y": 7}, PAIR, np.array((-0.0, 7), "<f4,u1")[()], {"x": -0.0, "y": 7}),
+        ("AACAPwc=", PAIR, np.array((1, 7), "<f4,u1")[()], {"x": 1.0, "y": 7}),
+        ("AACAPwc=", LEGACY, np.array((1, 7), "<f4,u1")[()], "AACAPwc="),
+        ({"x": 1, "y": 7}, LEGACY, np.array((1, 7), "<f4,u1")[()], "AACAPwc="),
+        ("żółw", "string", "żółw", "żółw"),
+        ("/wA=", "bytes", b"\xff\0", "/wA="),
+        ([255, 0], "bytes", b"\xff\0", "/wA="),
+        ([], "bytes", b"", ""),
+    ],
+    ids=str,
+)
+def test_fill_values_of_extensions(value: JSON, name: Any, expected: Any, written: JSON) -> None:
+    kind = v3(name)
+    fill = parse_fill(value, kind, 3, "")
+    assert same_fill(fill, expected, kind)
+    assert encode_fill(fill, kind, 3) == written
+
+
+def test_a_nan_in_a_struct_keeps_its_bits() -> None:
+    kind = v3(NESTED)
+    fill = parse_fill({"p": {"x": "0x7fa00001", "y": 3}, "t": "NaT"}, kind, 3, "")
+    assert fill.tobytes() == b"\1\0\xa0\x7f\3" + b"\0" * 7 + b"\x80"
+    assert encode_fill(fill, kind, 3) == {"p": {"x": "0x7fa00001", "y": 3}, "t": -(1 << 63)}
+
+
+def test_complex_fill_values_are_pairs() -> None:
+    for name, bits_ in (("complex_bfloat16", "c0003fc0"), ("complex_float8_e5m2", "c03e")):
+        fill = fill3([1.5, -2], name)
+        assert bits(fill) == bits_
+        assert encode_fill(fill, v3(name), 3) == [1.5, -2.0]
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        ("abc", TEXT),
+        (0, TEXT),
+        (0, NULLS),
+        ("AAAAAAA=", NULLS),
+        ("AAE=", RAW),
+        ([0, 1], RAW),
+        ("soon", MOMENT),
+        (1 << 63, MOMENT),
+        ({"x": 1}, PAIR),
+        ({"x": 1, "y": 2, "z": 3}, PAIR),
+        ({"x": 1, "y": 256}, PAIR),
+        ([1, 2], PAIR),
+        (0, PAIR),
+        ("AAAA", PAIR),
+        (0, "string"),
+        (None, "string"),
+        ("\ud800", "string"),
+        ("?", "bytes"),
+        ([256], "bytes"),
+        ([True], "bytes"),
+        (0, "bytes"),
+        ([1], "complex_float8_e5m2"),
+    ],
+    ids=str,
+)
+def test_a_fill_value_that_an_extension_has_not_is_refused(value: JSON, name: Any) -> None:
+    with pytest.raises(errors.MetadataError) as caught:
+        parse_fill(value, v3(name), 3, "a")
+    assert (caught.value.path, caught.value.field) == ("a", "fill_value")
+
+
 def test_a_nan_with_a_payload_is_just_a_nan_in_format_2() -> None:
     assert encode_fill(fill3("0x7fa00001", "float32"), v2("<f4"), 2) == "NaN"
 
@@ -525,8 +706,10 @@ def test_a_fill_value_that_a_type_of_format_2_has_not_is_refused(value: JSON, ty
 
 
 @settings(deadline=None)
-@given(json_values, st.sampled_from([*CORE, "r8", "r24"]))
-def test_any_json_value_is_a_fill_value_or_an_error(value: JSON, name: str) -> None:
+@given(
+    json_values | st.dictionaries(st.sampled_from("xypt"), json_values), st.sampled_from([*CORE, "r8", *EXTENSIONS])
+)
+def test_any_json_value_is_a_fill_value_or_an_error(value: JSON, name: Any) -> None:
     check_any_fill(value, from_v3(name, ""), 3)
 
 
@@ -555,8 +738,8 @@ def check_any_fill(value: JSON, kind: DataType, zarr_format: int) -> None:
 
 
 @settings(deadline=None)
-@given(st.data(), st.sampled_from([*CORE, "r8", "r24"]))
-def test_what_is_written_reads_back_to_the_same_bits(data: st.DataObject, name: str) -> None:
+@given(st.data(), st.sampled_from([*CORE, "r8", "r24", RAW, MOMENT, PAIR, NESTED, LEGACY]))
+def test_what_is_written_reads_back_to_the_same_bits(data: st.DataObject, name: Any) -> None:
     kind = from_v3(name, "")
     raw = data.draw(st.binary(min_size=kind.dtype.itemsize, max_size=kind.dtype.itemsize))
     if name == "bool":
@@ -627,7 +810,8 @@ def test_a_given_value_becomes_a_scalar_of_the_type(value: Any, name: str, expec
         ("é", "<U2", np.str_("é")),
         (0, "<U2", np.str_("")),
         (None, "|S3", np.bytes_(b"")),
-        (None, "<M8[s]", np.datetime64(0, "s")),
+        (None, "<M8[s]", np.datetime64("NaT", "s")),
+        (0, "<M8[s]", np.datetime64(0, "s")),
         ("NaT", "<M8[s]", np.datetime64("NaT", "s")),
         (np.datetime64("2000", "Y"), "<M8[s]", np.datetime64("2000-01-01T00:00:00", "s")),
         (7, "<m8[ms]", np.timedelta64(7, "ms")),
@@ -640,6 +824,21 @@ def test_a_given_value_becomes_a_scalar_of_a_type_of_format_2(
 ) -> None:
     kind = v2(typestr)
     assert same_fill(as_fill(value, kind), expected.astype(kind.dtype), kind)
+
+
+def test_given_fill_values_of_extensions() -> None:
+    pair = v3(PAIR)
+    assert same_fill(as_fill({"x": 1.5, "y": 2}, pair), np.array((1.5, 2), "<f4,u1")[()], pair)
+    assert same_fill(as_fill((1.5, 2), pair), np.array((1.5, 2), "<f4,u1")[()], pair)
+    for value, name, expected in (
+        *((None, "string", ""), ("a", "string", "a"), (np.str_("a"), "string", "a"), (0, "string", "")),
+        *((None, "bytes", b""), (b"a", "bytes", b"a"), (np.bytes_(b"a"), "bytes", b"a"), ("a", "bytes", b"a")),
+    ):
+        found = as_fill(value, v3(name))
+        assert (found, type(found)) == (expected, type(expected))
+    for value, name in ((1, "string"), (b"a", "string"), (1.5, "bytes"), ("é", "bytes"), ({"x": 1}, PAIR)):
+        with pytest.raises(errors.MetadataError):
+            as_fill(value, v3(name))
 
 
 def test_a_given_structured_value_is_copied() -> None:

@@ -95,11 +95,50 @@ def test_a_shuffle_that_does_not_say_its_element_size_is_refused_where_readers_d
     assert array[2] == 1.5
 
 
-@pytest.mark.parametrize("name", ["json", "json2", "msgpack2", "vlen-utf8", "categorize"])
-def test_codecs_of_variable_length_elements_are_refused_by_name(name: str) -> None:
-    with pytest.raises(UnsupportedError) as refused:
-        gpuzarr.create_array({}, shape=4, dtype="int32", compressors=[filter_(name)])
-    assert refused.value.feature == f"codec {name}"
+ROUND = {"name": "bitround", "configuration": {"keepbits": 2}}
+
+
+@pytest.mark.parametrize(
+    ("dtype", "values", "rounded"),
+    [
+        ("uint8", [13, 90, 2, 255, 0, 10], [12, 96, 2, 192, 0, 8]),
+        ("uint64", [13, 90, 2**63 + 2**60, 2**64 - 1, 0, 10], [12, 96, 2**63, 3 << 62, 0, 8]),
+        ("int16", [13, 90, 2, 0, 10, 14], [12, 96, 2, 0, 8, 16]),
+        ("float32", [1.1, 1.125, 1.375, -3.7, 0.0, np.inf], [1.0, 1.0, 1.5, -3.5, 0.0, np.inf]),
+        ("float64", [1.1, 1.125, 1.375, -3.7, -0.0, 1.3e300], [1.0, 1.0, 1.5, -3.5, -0.0, 2.0**997]),
+        ("complex64", [1.1 + 1.375j, -3.7j], [1.0 + 1.5j, -3.5j]),
+        ("bfloat16", [1.1, 1.125, 1.375, -3.7], [1.0, 1.0, 1.5, -3.5]),
+    ],
+)
+def test_bitround_keeps_some_bits_and_rounds_halves_to_even(dtype: str, values: Any, rounded: Any) -> None:
+    if dtype == "bfloat16":
+        pytest.importorskip("ml_dtypes")
+    how: dict[str, Any] = {"shape": (1, len(values)), "chunks": (1, 3), "dtype": dtype}
+    for filters in ([ROUND], [TURN, ROUND], [ROUND, TURN]):
+        for executor in EXECUTORS.values():
+            array = gpuzarr.create_array({}, filters=filters, executor=executor, **how)
+            array[0] = np.array(values, array.dtype)
+            assert array[0].tolist() == np.array(rounded, array.dtype).tolist()
+
+
+def test_bitround_agrees_with_numcodecs_about_floats() -> None:
+    numcodecs = pytest.importorskip("numcodecs")
+    rng = np.random.default_rng(3)
+    for dtype, most in (("float16", 10), ("float32", 23), ("float64", 52)):
+        values = rng.normal(size=1000).astype(dtype)
+        for keepbits in (1, 5, most - 1, most):
+            how = {"name": "bitround", "configuration": {"keepbits": keepbits}}
+            array = gpuzarr.create_array({}, shape=1000, dtype=dtype, filters=[how])
+            array[...] = values
+            theirs = numcodecs.BitRound(keepbits)
+            assert np.array_equal(array[...], theirs.decode(theirs.encode(values)))
+
+
+@pytest.mark.parametrize("how", [{"dtype": "bool"}, {"dtype": "S3"}, {"dtype": "r16"}, {"dtype": "float8_e5m2"}])
+def test_bitround_is_for_numbers(how: dict[str, Any]) -> None:
+    pytest.importorskip("ml_dtypes")
+    with pytest.raises(MetadataError, match="bitround"):
+        gpuzarr.create_array({}, shape=4, filters=[ROUND], **how)
 
 
 def test_a_level_of_zstd_that_numcodecs_wrote_is_taken_for_the_nearest() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from strategies import EXECUTORS, Case, assert_same, cases, random_values, small_runs, values_for
 
 import gpuzarr
-from gpuzarr.errors import GpuzarrError, SelectionError, ShapeError
+from gpuzarr.errors import GpuzarrError, SelectionError, ShapeError, UnsupportedError
 
 executors = st.sampled_from(EXECUTORS)
 many = settings(max_examples=100)
@@ -438,6 +438,76 @@ def test_memory_that_is_no_array_is_refused(out: Any) -> None:
 def test_a_stream_is_for_devices() -> None:
     with pytest.raises(NotImplementedError, match="stream="):
         gpuzarr.ones((3,)).read(..., stream=1)
+
+
+# ---- reading another type ------------------------------------------------------------------------------------
+
+
+@many
+@given(cases(dtypes=["?", "i1", ">u2", "<i4", "<u8", "<f2", ">f4", "<f8"]), executors, st.data())
+def test_another_type_is_astype(case: Case, reader: Any, data: st.DataObject) -> None:
+    with case.filled() as (array, model):
+        wanted = data.draw(some.basic(case.shape) | some.one_array(case.shape))
+        asked = data.draw(st.sampled_from("bhilBHILefd").filter(lambda c: np.can_cast(model.dtype, c, "same_kind")))
+        with np.errstate(all="ignore"):
+            expected = np.asarray(model[wanted], model.dtype).astype(asked)
+        found = np.asarray(reopened(array, reader).read(wanted, dtype=asked))
+        assert found.dtype == expected.dtype
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_another_type_may_have_its_own_memory() -> None:
+    array = gpuzarr.array(np.arange(12).reshape(3, 4), store={}, chunks=(2, 3))
+    out = np.zeros((4, 6), "f4")[::-1, ::2].T
+    assert array.read(..., out=out, dtype="f4") is out
+    assert out.tolist() == np.arange(12).reshape(3, 4).tolist()
+    boxes = [(slice(k, k + 2), 1) for k in (0, 1)]
+    assert array.read_many(boxes, dtype=float).tolist() == [[1.0, 5.0], [5.0, 9.0]]
+    assert array.configure(order="F").read(dtype="f2").flags.f_contiguous
+    assert type(array.read((1, 1), dtype="i2")) is np.int16
+    with pytest.raises(ShapeError, match="of float64, the result of float32"):
+        array.read(..., out=np.zeros((3, 4)), dtype="f4")
+
+
+@pytest.mark.parametrize(
+    ("stored", "asked", "reason"),
+    [
+        ("f4", "i4", "float32 can't be read as int32"),
+        ("i4", "u1", "int32 can't be read as uint8"),
+        ("u1", "?", "uint8 can't be read as bool"),
+        ("f4", "c8", "float32 can't be read as complex64"),
+        ("c8", "c16", "complex64 can't be read as complex128"),
+        ("i4", "M8[s]", "int32 can't be read as datetime64"),
+        ("i4", "nothing", "int32 can't be read as 'nothing'"),
+        ("i4", [1], r"int32 can't be read as \[1\]"),
+    ],
+)
+def test_what_no_element_can_become_is_refused(stored: str, asked: Any, reason: str) -> None:
+    with pytest.raises(UnsupportedError, match=reason):
+        gpuzarr.zeros((3,), dtype=stored).read(dtype=asked)
+
+
+def test_fields_are_not_converted() -> None:
+    array = gpuzarr.zeros((3,), dtype=[("x", "i4")], zarr_format=2)
+    with pytest.raises(UnsupportedError, match="fields"):
+        array.read("x", dtype="f4")
+
+
+def test_the_type_that_elements_have_is_no_other() -> None:
+    array = gpuzarr.array(np.arange(3, dtype=">i4"), store={}, zarr_format=2)
+    assert array.read(dtype="i4").dtype == array.read(dtype=">i4").dtype == np.dtype("i4")
+
+
+def test_torch_names_types_too() -> None:
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("ml_dtypes")
+    array = gpuzarr.array(np.arange(5), store={}).configure(meta_array=torch.empty(0))
+    found = array.read(dtype=torch.bfloat16)
+    assert found.dtype == torch.bfloat16
+    assert found.tolist() == [0, 1, 2, 3, 4]
+    out = torch.zeros(5, dtype=torch.float16)
+    assert array.read(out=out, dtype="float16") is out
+    assert out.tolist() == [0, 1, 2, 3, 4]
 
 
 # ---- every combination of the small ones ----------------------------------------------------------------------

@@ -1,42 +1,45 @@
-"""gz_scatter_* and gz_gather_* move elements as NumPy would: any rank, stride, size of element, byte order, alignment."""
+"""gz_scatter_* and gz_gather_* move elements as NumPy would: of any rank, stride, size, byte order and alignment."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernels import Buffers, Way, ways
+from numpy.typing import NDArray
 from tile_cases import BoxCase, ListCase, check, offsets, strides_of
+
+from kernels import Buffers, Way, ways
 
 SOURCES = ("scatter.cu", "gather.cu")
 
 either_direction = pytest.mark.parametrize("gather", [False, True], ids=["scatter", "gather"])
 
-# ---- cases by hand -------------------------------------------------------------------------------------------------------
+# ---- cases by hand ---------------------------------------------------------------------------------------------------
 
 
-def rows(size: int, *shapes: tuple[int, ...], wider: int = 0, **options: object) -> BoxCase:
+def rows(size: int, *shapes: tuple[int, ...], wider: int = 0, **options: Any) -> BoxCase:
     """Boxes within C-ordered chunks whose last axis is `wider` elements longer; the result is of the first's shape."""
     count = tuple(shapes)
     step = tuple(strides_of((*shape[:-1], shape[-1] + wider), size) for shape in shapes)
-    return BoxCase(size, count=count, step=step, strides=strides_of(shapes[0], size), **options)  # type: ignore[arg-type]
+    return BoxCase(size, count=count, step=step, strides=strides_of(shapes[0], size), **options)
 
 
-def turned(size: int, shape: tuple[int, ...], *, gap: int = 1, pad: int = 0, **options: object) -> BoxCase:
+def turned(size: int, shape: tuple[int, ...], *, gap: int = 1, pad: int = 0, **options: Any) -> BoxCase:
     """A box whose chunk has the reverse order of axes, into a result that is flipped along the last."""
     order = tuple(reversed(range(len(shape))))
     step, strides = strides_of(shape, size + pad, order, gap), strides_of(shape, size)
-    return BoxCase(size, count=(shape,), step=(step,), strides=(*strides[:-1], -strides[-1]), **options)  # type: ignore[arg-type]
+    return BoxCase(size, count=(shape,), step=(step,), strides=(*strides[:-1], -strides[-1]), **options)
 
 
-def lists(size: int, *shapes: tuple[int, ...], straight: bool = False, pad: int = 0, **options: object) -> ListCase:
+def lists(size: int, *shapes: tuple[int, ...], straight: bool = False, pad: int = 0, **options: Any) -> ListCase:
     """Outer products of lists; without order, or those of a slice of each axis."""
     rng = np.random.default_rng(7)
 
-    def side(shape: tuple[int, ...], room: int, pad: int) -> tuple[np.ndarray[tuple[int], np.dtype[np.int64]], ...]:
+    def side(shape: tuple[int, ...], room: int, pad: int) -> tuple[NDArray[np.int64], ...]:
         wide = [n + room for n in shape]
         strides = strides_of(wide, size + pad)
         pick = (lambda n: np.arange(n)) if straight else rng.permutation
@@ -44,11 +47,24 @@ def lists(size: int, *shapes: tuple[int, ...], straight: bool = False, pad: int 
 
     position = tuple(side(shape, 3, pad) for shape in shapes)
     target = tuple(side(shape, 0, 0) for shape in shapes)
-    return ListCase(size, position=position, target=target, **options)  # type: ignore[arg-type]
+    return ListCase(size, position=position, target=target, **options)
 
 
-def points(size: int, *counts: int, **options: object) -> ListCase:
+def points(size: int, *counts: int, **options: Any) -> ListCase:
     return lists(size, *((n,) for n in counts), points=True, **options)
+
+
+def late_straight() -> ListCase:
+    """Shares of one list of which only the later ones run in steps of one element."""
+    run = np.concatenate([np.arange(64)[::-1], np.arange(64, 200)]) * 2
+    return ListCase(2, elements=64, position=((run + 6,),), target=((run,),))
+
+
+def late_misaligned() -> ListCase:
+    """Rows of 16 bytes that begin on a multiple of 16, but for the last."""
+    begin = np.arange(120) * 32 + np.where(np.arange(120) < 100, 0, 2)
+    run = np.arange(8) * 2
+    return ListCase(2, elements=2048, position=((begin, run),), target=((np.arange(120) * 16, run),))
 
 
 CASES: dict[str, BoxCase | ListCase] = {
@@ -80,6 +96,9 @@ CASES: dict[str, BoxCase | ListCase] = {
     "filled, turned": turned(8, (5, 6, 7), filled=(0,)),
     "odd, turned": turned(5, (5, 6, 7)),
     "turned and padded": turned(4, (5, 6, 7), pad=1),
+    "turned and padded, at once": turned(4, (9, 8, 7), pad=1, elements=2048),
+    "every second element": BoxCase(4, count=((9, 20),), step=((320, 8),), strides=(80, 4)),
+    "units of one byte": rows(4, (5, 6), swap=1),
     "lists": lists(4, (5, 9), (7, 3), (4, 4), elements=16),
     "lists of three axes": lists(2, (4, 5, 6), (2, 3, 50), elements=32),
     "one axis of lists": lists(8, (40,), elements=16),
@@ -92,6 +111,8 @@ CASES: dict[str, BoxCase | ListCase] = {
     "straight lists longer than a share": lists(1, (2, 700), straight=True, elements=272),
     "lists longer than a share": lists(2, (2, 90), elements=32),
     "straight filled lists": lists(2, (5, 64), straight=True, filled=(0,)),
+    "lists that become straight": late_straight(),
+    "rows that are misaligned late": late_misaligned(),
     "points": points(8, 100, 3, 1, elements=32),
     "points in many shares": points(4, 300, elements=48),
     "filled points": points(4, 30, 7, filled=(0,)),
@@ -158,14 +179,14 @@ def test_one_value_goes_to_many_places(way: Way) -> None:
         check(b, repeated, gather=True)
 
 
-# ---- tiles of more elements than 32 bits count ---------------------------------------------------------------------------
+# ---- tiles of more elements than 32 bits count -----------------------------------------------------------------------
 
 FAR = (1 << 33) + 64
 MANY_ROWS = (FAR, 64, 1), (64, 1, 1), 64 * (FAR - 1), 64
 
 
 def far(b: Buffers, shape: tuple[int, ...], step: tuple[int, ...], begin: int, count: int) -> None:
-    """The only block does `count` elements from `begin` on, of a box that is said to begin far before its memory does."""
+    """The only block does `count` elements from `begin` on, of a box that is said to begin far before its memory."""
     source, target = b.put(np.arange(count, dtype=np.uint8)), b.room(count)
     away, rest = 0, begin
     for n, s in zip(reversed(shape), reversed(step), strict=True):
@@ -184,6 +205,7 @@ def test_a_row_goes_on_beyond_4_gib(way: Way) -> None:
     with way.buffers() as b:
         far(b, (FAR + 40,), (1,), FAR, 40)
         far(b, (3, 2 * FAR), (2 * FAR, 1), FAR, 64)
+        far(b, (2 * FAR,), (1,), 640, 64)
 
 
 @ways("scatter.cu", orders=["forward"])
@@ -193,13 +215,13 @@ def test_a_tile_of_more_rows_than_32_bits_count(way: Way) -> None:
         far(b, (FAR, 3, 16), (48, 16, 1), 48 * (FAR // 2), 64)
 
 
-# ---- anything ------------------------------------------------------------------------------------------------------------
+# ---- anything --------------------------------------------------------------------------------------------------------
 
 SIZES = st.one_of(st.sampled_from([1, 2, 4, 8, 16]), st.integers(1, 17))
 
 
 @st.composite
-def options(draw: st.DrawFn, tiles: int, gather: bool) -> dict[str, object]:
+def options(draw: st.DrawFn, tiles: int, gather: bool) -> dict[str, Any]:
     size = draw(SIZES)
     units = [unit for unit in range(2, size + 1) if size % unit == 0]
     unit = size if draw(st.booleans()) else 1
@@ -227,7 +249,6 @@ def boxes(draw: st.DrawFn, gather: bool) -> BoxCase:
     rank = len(count[0])
     given = draw(options(len(count), gather))
     size = given.pop("size")
-    assert isinstance(size, int)
     most = [max(1, *column) for column in zip(*count, strict=True)]
 
     def strides(room: Sequence[int]) -> tuple[int, ...]:
@@ -238,7 +259,7 @@ def boxes(draw: st.DrawFn, gather: bool) -> BoxCase:
     flips = draw(st.tuples(*[st.sampled_from([1, 1, -1])] * rank))
     out = tuple(s * f for s, f in zip(strides(most), flips, strict=True))
     step = tuple(strides([n + draw(st.integers(0, 3)) for n in most]) for _ in count)
-    return BoxCase(size, count=tuple(count), step=step, strides=out, **given)  # type: ignore[arg-type]
+    return BoxCase(size, count=tuple(count), step=step, strides=out, **given)
 
 
 @st.composite
@@ -247,7 +268,6 @@ def outer(draw: st.DrawFn, gather: bool) -> ListCase:
     count = count[:1] if count[0] == () else count
     given = draw(options(len(count), gather))
     size = given.pop("size")
-    assert isinstance(size, int)
     pad = draw(st.sampled_from([0, 0, 1]))
     many = len(count[0]) == 1 and draw(st.booleans())
     return lists(size, *count, straight=draw(st.booleans()), pad=pad, points=many, **given)
@@ -274,30 +294,36 @@ def test_any_lists_land(way: Way, gather: bool, data: st.DataObject) -> None:
 # ---- how they go about it --------------------------------------------------------------------------------------------
 
 
-def widths(b: Buffers, case: BoxCase | ListCase, gather: bool) -> set[int]:
-    """Sizes of the writes to global memory."""
+def writes(b: Buffers, case: BoxCase | ListCase, *, gather: bool = False) -> dict[int, int]:
+    """How many bytes are written to global memory, by the size of the writes."""
     with b.emulator.traffic() as found:
         check(b, case, gather=gather)
-    return {entry.size for entry in found if (entry.space, entry.access) == ("global", "write")}
+    wanted = [entry for entry in found if (entry.space, entry.access) == ("global", "write")]
+    return {size: sum(e.nbytes for e in wanted if e.size == size) for size in {entry.size for entry in wanted}}
 
 
 @either_direction
 @ways(*SOURCES, modes=["check"], orders=["forward"])
-def test_contiguous_rows_move_in_16_bytes(way: Way, gather: bool) -> None:
-    with way.buffers() as b:
-        assert widths(b, rows(2, (8, 64), wider=64), gather) == {16}
-        assert widths(b, rows(12, (8, 20), wider=4, swap=4), gather) == {16}
-        assert widths(b, rows(2, (8, 64), misaligned=(4, 0)), gather) == {4}
-        if not gather:
-            assert widths(b, rows(2, (8, 64), filled=(0,)), gather) == {16}
-
-
-@either_direction
-@ways(*SOURCES, modes=["check"], orders=["forward"])
-def test_lists_that_are_slices_move_in_16_bytes(way: Way, gather: bool) -> None:
+def test_contiguous_rows_move_in_the_widest_cells(way: Way, gather: bool) -> None:
     run = offsets((8,), (2 * 64,)), offsets((64,), (2,))
     with way.buffers() as b:
-        assert widths(b, ListCase(2, position=(run,), target=(run,)), gather) == {16}
+        assert writes(b, rows(2, (8, 64), wider=64), gather=gather) == {16: 1024}
+        assert writes(b, rows(12, (8, 20), wider=4, swap=4), gather=gather) == {16: 1920}
+        assert writes(b, rows(2, (8, 64), misaligned=(4, 0)), gather=gather) == {4: 1024}
+        assert writes(b, ListCase(2, position=(run,), target=(run,)), gather=gather) == {16: 1024}
+
+
+@ways(*SOURCES, modes=["check"], orders=["forward"])
+def test_the_fill_value_is_written_in_the_widest_cells(way: Way) -> None:
+    with way.buffers() as b:
+        assert writes(b, rows(2, (8, 64), filled=(0,))) == {16: 1024}
+
+
+@either_direction
+@ways(*SOURCES, modes=["check"], orders=["forward"])
+def test_other_elements_are_written_one_by_one_and_once(way: Way, gather: bool) -> None:
+    with way.buffers() as b:
+        assert writes(b, turned(4, (5, 6, 7)), gather=gather) == {4: 840}
 
 
 @either_direction
@@ -319,5 +345,5 @@ def test_the_tests_run_every_line(way: Way) -> None:
                 check(b, case, gather=gather)
         far(b, *MANY_ROWS)
         lines = b.emulator.lines()
-    names = (*SOURCES, "tiles.cuh")
-    assert {name: [line for line, count in lines[name].items() if not count] for name in names} == dict.fromkeys(names, [])
+    for name in (*SOURCES, "tiles.cuh"):
+        assert [line for line, count in lines[name].items() if not count] == [], name

@@ -344,7 +344,6 @@ def test_attributes_may_name_something_twice() -> None:
             "rectilinear chunk grid",
         ),
         ({"storage_transformers": [{"name": "any"}]}, "storage transformers"),
-        ({"data_type": "string", "fill_value": ""}, "data type string"),
         ({"shape": [1] * 65}, "more than 64 dimensions"),
     ],
 )
@@ -428,6 +427,7 @@ def test_the_pipeline_of_format_2_as_a_chain() -> None:
     bytes_, lz4 = CodecConfig("bytes"), CodecConfig("numcodecs.lz4")
     assert codecs_v2(3, "C", None, None) == (bytes_,)
     assert codecs_v2(1, "F", (), lz4) == (bytes_, lz4)
+    assert codecs_v2(2, "C", (lz4,), None, objects=True) == (lz4,)
     assert codecs_v2(3, "F", None, lz4) == (CodecConfig("transpose", {"order": [2, 1, 0]}), bytes_, lz4)
 
 
@@ -509,7 +509,7 @@ def test_consolidated_metadata_holds_members_by_relative_path() -> None:
 
 
 def test_a_member_that_cannot_be_read_fails_alone_and_is_written_back() -> None:
-    string = {**V3, "data_type": "string", "fill_value": ""}
+    string = {**V3, "storage_transformers": [{"name": "any"}]}
     found = consolidated3(a=V3, s=string, bad={"zarr_format": 3})
     assert found.consolidated is not None
     assert found.consolidated["a"] == array3()
@@ -894,8 +894,7 @@ def cases(path: Path) -> dict[str, Any]:
 @pytest.mark.parametrize("path", fixtures("v3/array/*.json"))
 def test_arrays_of_the_fixtures_are_read(path: Path) -> None:
     document = cases(path)
-    unsupported = document["chunk_grid"]["name"] == "rectilinear" or isinstance(document["data_type"], dict)
-    if unsupported:
+    if document["chunk_grid"]["name"] == "rectilinear":
         with pytest.raises(errors.UnsupportedError):
             parse_v3(text(document))
         return
@@ -923,12 +922,8 @@ def test_fill_values_of_the_fixtures_are_read(path: Path) -> None:
     if (path.parent / "data_type.json").exists():
         name = json.loads((path.parent / "data_type.json").read_text())
     for value in cases(path).values():
-        if name in ("bytes", "string") or isinstance(name, dict):
-            with pytest.raises(errors.UnsupportedError):
-                array3(data_type=name, fill_value=value)
-        else:
-            found = array3(data_type=name, fill_value=value)
-            assert again(found) == found
+        found = array3(data_type=name, fill_value=value)
+        assert again(found) == found
 
 
 @pytest.mark.parametrize("path", fixtures("v3/codec/*/cases.json"))

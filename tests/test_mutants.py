@@ -11,7 +11,7 @@ from kernels import needs_compiler
 
 KERNEL = """#include "one.cuh"
 extern "C" __global__ void add(const int* in, int* out, int n) {
-    if (threadIdx.x < n) out[threadIdx.x] = in[threadIdx.x] + by();
+    out[threadIdx.x] = in[threadIdx.x] + (n > by() ? by() : -n);
 }
 """
 HEADER = "__device__ inline int by() { return 3; }\n"
@@ -22,7 +22,7 @@ from gpuzarr.testing.emulator import load
 def test_three_is_added():
     values, out = np.arange(32, dtype=np.int32), np.zeros(32, np.int32)
     load().launch("add", 1, 32, [np.uint64(values.ctypes.data), np.uint64(out.ctypes.data), np.int32(8)])
-    assert out[:8].tolist() == list(range(3, 11))
+    assert out.tolist() == list(range(3, 35))
 """
 
 
@@ -58,9 +58,7 @@ def test_changes_that_the_tests_do_not_see_are_printed(
     tests = ["--tests", str(tmp_path / "test_one.py")]
     assert main(["one.cu", *tests, "--least", "0.6"]) == 1
     printed = capsys.readouterr().out
-    # nobody looks at what comes after the eight
-    assert "missed  one.cu:3: if (threadIdx.x [< => <=] n)" in printed
-    assert "missed  one.cu:3: if ([threadIdx.x < n => (threadIdx.x < n) || true])" in printed
-    assert "one.cu: 2 of 4 mutants noticed (50%)" in printed
+    assert "missed  one.cu:3: out[threadIdx.x] = in[threadIdx.x] + (n [> => >=] by() ? by() : -n);" in printed
+    assert "one.cu: 1 of 2 mutants noticed (50%)" in printed
     assert main(["one.cuh", *tests, "--sample", "1", "--least", "1"]) == 0
     assert (tmp_path / "one.cu").read_text() == KERNEL

@@ -15,6 +15,8 @@ import pytest
 import gpuzarr
 from gpuzarr.cli import doctor
 from gpuzarr.codecs.registry import CODECS, LATER
+from gpuzarr.execute import choice
+from gpuzarr.testing.emulator.build import find_compiler
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -98,7 +100,8 @@ def sections(file: str) -> Iterator[Section]:
             yield Section(file, title, tuple(blocks))
 
 
-README, *OTHERS = ([*sections(file)] for file in ("README.md", "docs/tuning.md", "docs/zarr-python.md"))
+RUN = ("README.md", "docs/tuning.md", "docs/zarr-python.md", "docs/gpu.md")
+README, *OTHERS = ([*sections(file)] for file in RUN)
 QUICKSTART = README[0]
 
 
@@ -106,7 +109,7 @@ def run(section: Section, names: dict[str, Any]) -> set[str]:
     """Run the blocks in order; leave out those that show a package that is not installed, and name it."""
     absent = set()
     for block in section.blocks:
-        shown = re.findall(r"^import (tensorstore|torch|zarr)\b", block, re.MULTILINE)
+        shown = re.findall(r"^import (cupy|tensorstore|torch|zarr)\b", block, re.MULTILINE)
         missing = {package for package in shown if importlib.util.find_spec(package) is None}
         absent |= missing
         if not missing:
@@ -119,6 +122,8 @@ def run(section: Section, names: dict[str, Any]) -> set[str]:
 def test_the_code_in_documents_runs_as_written(
     section: Section, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if "simulated_device" in "".join(section.blocks) and find_compiler() is None:
+        pytest.skip("no C++ compiler: kernels are not run here")
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {"__name__": "document"}
     if section.file == QUICKSTART.file and section != QUICKSTART:
@@ -138,10 +143,36 @@ def test_the_readme_names_every_codec_and_where_it_runs() -> None:
     known = {name.removeprefix("numcodecs.") for name in CODECS} - {"endian"}
     assert {name for name, _ in rows} == {*known, "numcodecs.*"}
     codecs = doctor.report()["codecs"]
-    if any(codec["why_not"] for codec in codecs if codec["codec"] in known):
+    if any(codec["why_not"] for codec in codecs if dict(rows)[codec["codec"]] == "compiled"):
         pytest.skip("not every codec is compiled here")
     words = {"cpu, compiled": "compiled", "cpu": "no pass", "cpu, Python": "Python"}
     assert dict(rows) == {codec["codec"]: words[codec["runs_on"]] for codec in codecs}
+
+
+def test_the_readme_says_what_decodes_on_a_device() -> None:
+    text = (ROOT / "README.md").read_text("utf-8")
+    rows = re.findall(r"^\| `([\w.*]+)` \| (?:compiled|no pass|Python)\b.* \| (.+) \|$", text, re.MULTILINE)
+    found = {codec["codec"]: str(codec["device"]) for codec in doctor.report()["codecs"]}
+    if any("which is not there" in said for said in found.values()):
+        pytest.skip("nvCOMP is not installed here")
+    kinds = {"own kernel": "own kernel", "nvCOMP": "nvCOMP", "no pass": "no pass", "part of the ": "no pass"}
+    kinds |= {"shuffle and fletcher32: own kernels": "own kernel", "on the host first": "on the host first"}
+    kinds |= {"nothing to": "nothing to undo"}
+
+    def kind(said: str) -> str:
+        return next(kind for words, kind in kinds.items() if said.startswith(words))
+
+    assert {name: kind(said) for name, said in rows} == {name: kind(said) for name, said in found.items()}
+
+
+def test_the_page_on_devices_has_the_figures_of_the_cost_model() -> None:
+    text = (ROOT / "docs/gpu.md").read_text("utf-8")
+    rows = re.findall(r"^\| (\w+) \| ([\d.]+) \| ([\d.]+) \| .+ \|$", text, re.MULTILINE)
+    assert {name: (float(stream), float(most)) for name, stream, most in rows} == {
+        name: (speed.stream, speed.most) for name, speed in choice.SPEEDS.items()
+    }
+    assert f"{choice.BUS:.0f} GB/s for what crosses the bus" in text
+    assert f"{choice.LAUNCHES / 1e6:.1g} ms for a window" in text
 
 
 PAGES = ["README.md", "CHANGELOG.md", *sorted(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md"))]

@@ -461,3 +461,23 @@ def test_sizes_are_in_binary_units() -> None:
     assert [size(n) for n in (0, 1023, 1024, 1 << 20, 150 << 20, 1 << 60)] == [
         *("0 B", "1023 B", "1.00 KiB", "1.00 MiB", "150 MiB", "1024 PiB")
     ]
+
+
+# ---- writing -------------------------------------------------------------------------------------------------
+
+
+def test_explaining_a_write_counts_what_it_encodes_and_reads_first() -> None:
+    array = gpuzarr.create_array({}, shape=(40, 40), chunks=(5, 5), shards=(20, 20), dtype="u2")
+    said = array.explain((slice(0, 30), slice(0, 20)), writing=True)
+    assert (said.keys, said.partial, said.chunks) == (2, 1, 24)
+    assert said.encoded_bytes == 24 * 50
+    assert said.value_bytes == 1200
+    assert said.downloads == 0
+    assert json.loads(json.dumps(said.to_dict()))["shape"] == [30, 20]
+    assert "2 keys; 1 covered in part" in str(said)
+
+
+def test_explaining_a_write_of_points_says_that_they_are_gathered_in_python() -> None:
+    said = gpuzarr.zeros((40, 40), chunks=(5, 5), store={}).explain(([1, 2], [3, 4]), writing=True)
+    assert not said.compiled
+    assert said.why_not_compiled

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from kernels import UNTOUCHED, Buffer, Buffers
 from numpy.typing import NDArray
+
+from kernels import UNTOUCHED, Buffer, Buffers
 
 __all__ = ["BoxCase", "ListCase", "Tile", "Values", "check", "offsets", "strides_of"]
 
@@ -52,7 +53,7 @@ class Case:
 
 
 def strides_of(count: Sequence[int], step: int, order: Sequence[int] | None = None, gap: int = 1) -> tuple[int, ...]:
-    """Strides of an array whose axes lie in this order (outermost first), every `gap`-th element of each being taken."""
+    """Strides of an array whose axes lie in this order, outermost first; of each every `gap`-th element is taken."""
     strides = [0] * len(count)
     for axis in reversed(range(len(count)) if order is None else order):
         strides[axis] = step * gap
@@ -100,7 +101,7 @@ def _begin(count: Sequence[int], strides: Sequence[int]) -> int:
 class ListCase(Case):
     """Outer products of lists of byte offsets: for each tile and axis those in its chunk, and those in the result.
 
-    `points` gives tiles of one axis to the kernel for points. Between the runs of the lists lie entries that nobody reads.
+    `points` gives tiles of one axis to the kernel for points. Before each run of a list is an entry that nobody reads.
     """
 
     position: tuple[tuple[Offsets, ...], ...] = ()
@@ -135,7 +136,7 @@ class ListCase(Case):
 
     def _column(self, b: Buffers, runs: list[Offsets]) -> np.uint64:
         nobody = np.array([-(1 << 60)])
-        return b.table(np.concatenate([nobody, *(np.append(run, nobody) for run in runs)]), np.int64)
+        return b.table(np.concatenate([part for run in runs for part in (nobody, run)]), np.int64)
 
 
 def _product(runs: Sequence[Offsets]) -> Offsets:

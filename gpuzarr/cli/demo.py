@@ -1,8 +1,8 @@
 """`gpuzarr demo`: a real volume through Zarr and back, with every byte checked.
 
 The volume goes into two sharded Zarr 3 arrays, one with Blosc and one with zstd, comes back whole and as
-random crops in the memory that was named, and one slice of what came back is drawn. Only reads and writes are
-timed: what is compared or drawn is not.
+random crops in the memory that was named, and one slice of what came back is drawn. What came back to a device is
+brought home to be compared. Only reads and writes are timed: what is compared or drawn is not.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ from gpuzarr.cli.png import middle, picture
 from gpuzarr.cli.text import UsageError, as_json, duration, progress, rate, table
 from gpuzarr.cli.volumes import Volume, load, sample
 from gpuzarr.errors import CodecError, GpuzarrError
-from gpuzarr.memory import memory_of
+from gpuzarr.memory import Memory, as_host, memory_of
 from gpuzarr.report import Stage
-from gpuzarr.report.words import aligned, printable, size
+from gpuzarr.report.device import DeviceWork
+from gpuzarr.report.words import aligned, count, printable, size
 
 __all__ = ["demo"]
 
@@ -45,7 +46,7 @@ REPEATS, LONG_ENOUGH = 5, 0.5
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One step with one codec: bytes in the store, bytes given or got, and where codecs decoded."""
+    """One step with one codec: bytes in the store, bytes given or got, where codecs decoded, what a device did."""
 
     codec: str
     step: str
@@ -53,6 +54,7 @@ class Result:
     decoded: int
     seconds: float
     stages: tuple[Stage, ...] = ()
+    device: DeviceWork | None = None
 
 
 def demo(path: str | None, meta_array: str, out: str, crops: int, json: bool) -> int:
@@ -60,7 +62,7 @@ def demo(path: str | None, meta_array: str, out: str, crops: int, json: bool) ->
 
     Raises UsageError where there is no volume, or where `out` holds something that no demo made.
     """
-    memory_of(meta_array)  # a word that names nothing is an error before anything is written
+    memory = memory_of(meta_array)  # a word that names nothing is an error before anything is written
     where = sample() if path is None else (path, None)
     targets = {name: os.path.join(out, f"{name}.zarr") for name in CODECS}
     _check_targets(where[0], targets)
@@ -72,7 +74,7 @@ def demo(path: str | None, meta_array: str, out: str, crops: int, json: bool) ->
         array = gpuzarr.open_array(target, mode="r", meta_array=meta_array)
         results += [_read_whole(volume, name, array), _read_crops(volume, name, array, crops)]
         drawn = drawn or _draw(volume, array, os.path.join(out, "slice.png"))
-    _report(volume, meta_array, array, results, targets, drawn, json)
+    _report(volume, memory, array, results, targets, drawn, json)
     return 0
 
 
@@ -90,8 +92,10 @@ def _check_targets(source: str, targets: dict[str, str]) -> None:
             raise UsageError(f"{target} is there already and no demo made it: give another --out")
 
 
-def _best(step: Callable[[], float]) -> float:
+def _best(step: Callable[[], float], warm_up: bool = False) -> float:
     """The best of several runs of a step that returns its own seconds."""
+    if warm_up:
+        step()
     times: list[float] = []
     while len(times) < REPEATS and sum(times) < LONG_ENOUGH:
         times.append(step())
@@ -138,9 +142,17 @@ def _read_whole(volume: Volume, name: str, array: gpuzarr.Array) -> Result:
                 advance(values[block].nbytes)
         return seconds
 
-    seconds = _best(step)
-    stages = array.explain(boxes[0]).stages
-    return Result(name, "whole", array.nbytes_stored(), values.nbytes, seconds, stages)
+    return _read(name, "whole", array, values.nbytes, step, boxes[0])
+
+
+def _read(
+    name: str, title: str, array: gpuzarr.Array, nbytes: int, step: Callable[[], float], first: tuple[slice, ...]
+) -> Result:
+    """Run a step that reads, and say how its first read is done."""
+    explained = array.explain(first)
+    on_device = explained.device is not None  # where kernels are compiled the first time
+    seconds = _best(step, warm_up=on_device)
+    return Result(name, title, array.nbytes_stored(), nbytes, seconds, explained.stages, explained.device)
 
 
 def crop_selections(shape: tuple[int, ...], itemsize: int, count: int) -> list[tuple[slice, ...]]:
@@ -168,14 +180,12 @@ def _read_crops(volume: Volume, name: str, array: gpuzarr.Array, count: int) -> 
                 advance(len(some) * each)
         return seconds
 
-    seconds = _best(step)
-    stages = array.explain(crops[0]).stages
-    return Result(name, f"{count} crops", array.nbytes_stored(), count * each, seconds, stages)
+    return _read(name, f"{count} crops", array, count * each, step, crops[0])
 
 
 def _verify(result: Any, source: NDArray[Any], name: str) -> None:
     """Compare bytes, not values: a NaN or a negative zero has to come back as it went in."""
-    found = np.asarray(result)
+    found = as_host(result)
     same = found.shape == source.shape and found.dtype == source.dtype
     if not same or not np.array_equal(_bytes(found), _bytes(source)):
         raise CodecError("what was read differs from what was written", codec=name, direction="decode")
@@ -189,20 +199,20 @@ def _draw(volume: Volume, array: gpuzarr.Array, path: str) -> str | None:
     """Draw a slice that was read back; a volume of one dimension has none."""
     if array.ndim < 2 or volume.values.dtype.kind not in "biufc":
         return None
-    values = np.asarray(array[middle(array.shape, volume.names)])
+    values = as_host(array[middle(array.shape, volume.names)])
     with open(path, "wb") as file:
         file.write(picture(values, upright=volume.names is not None and volume.names[:2] == ("x", "y")))
     return path
 
 
 def _report(
-    volume: Volume, memory: str, array: gpuzarr.Array, results: list[Result], targets: dict[str, str],
+    volume: Volume, memory: Memory, array: gpuzarr.Array, results: list[Result], targets: dict[str, str],
     drawn: str | None, json: bool,
 ) -> None:  # fmt: skip
     values = volume.values
     about = {
         "volume": volume.title, "shape": values.shape, "dtype": str(values.dtype), "nbytes": values.nbytes,
-        "chunks": array.chunks, "shards": array.shards, "memory": memory, "arrays": targets, "picture": drawn,
+        "chunks": array.chunks, "shards": array.shards, "memory": memory.name, "arrays": targets, "picture": drawn,
     }  # fmt: skip
     if json:
         print(as_json({**about, "verified": True, "results": [asdict(result) for result in results]}))
@@ -211,17 +221,32 @@ def _report(
         ("volume", volume.title),
         ("shape", f"{values.shape} {values.dtype}, {size(values.nbytes)}"),
         ("chunks", f"{array.chunks} in shards of {array.shards}"),
-        ("memory", memory),
+        ("memory", _memory(memory)),
     ]
     print(aligned([(name, printable(value)) for name, value in rows]), end="\n\n")
     heads = ("codec", "step", "stored", "decoded", "ratio", "time", "throughput", "decoded by")
     table(heads, [_row(result, values.nbytes) for result in results])
     print("\nEvery byte that was read equals the source. Times are the best of several, with files cached.\n")
+    if memory.name == "simulated":
+        print("The device is simulated: its kernels ran on the CPU, and times say nothing of a GPU.\n")
     whole = [result for result in results if result.step == "whole"]
     rows = [("decoding", str(stage)) for result in whole for stage in _passes(result)]
+    rows += [("device", f"{result.codec}: {_device_work(work)}") for result in whole if (work := result.device)]
     rows += [("array", target) for target in targets.values()]
     rows += [("picture", drawn)] if drawn else []
     print(aligned([(name, printable(value, 200)) for name, value in rows]))
+
+
+def _memory(memory: Memory) -> str:
+    kind = memory.name if memory.device is None else memory.device.kind
+    return memory.name if kind == memory.name else f"{memory.name}, {kind}"
+
+
+def _device_work(work: DeviceWork) -> str:
+    crossed = f"{count(work.uploads, 'upload')} of {size(work.uploaded_bytes)}, {count(work.downloads, 'download')}"
+    calls = f", {count(work.calls, 'call')} of nvCOMP" if work.calls else ""
+    launched = f"{count(work.launches, 'kernel')}{calls}, {count(work.waits, 'wait')}"
+    return f"decoded on the {work.decoded} ({work.why}); {crossed}, {launched}"
 
 
 def _passes(result: Result) -> list[Stage]:

@@ -12,11 +12,19 @@ import os
 import platform
 import sys
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
+import gpuzarr
 from gpuzarr import native
 from gpuzarr.cli.text import as_json, table
+from gpuzarr.cuda import device as devices
+from gpuzarr.errors import DeviceError, GpuzarrError
 from gpuzarr.report.words import aligned, printable, size
+
+if TYPE_CHECKING:
+    from gpuzarr.codecs.device import DeviceChain
+    from gpuzarr.cuda.nvcomp import Nvcomp
 
 __all__ = ["doctor", "report", "version"]
 
@@ -33,7 +41,7 @@ OPTIONAL = {
 }
 """Packages gpuzarr uses where they are installed: what pip takes to install them, and what they give."""
 
-PYTHON_CODE = {"crc32c": "google-crc32c", "gzip": "Python's zlib", "zlib": "Python's zlib"}
+PYTHON_CODE = {"bitround": "numpy", "crc32c": "google-crc32c", "gzip": "Python's zlib", "zlib": "Python's zlib"}
 """Whose code runs where the compiled module does not; numcodecs' for the rest."""
 NO_CODE = {
     "bytes": "part of the copy into the result",
@@ -41,7 +49,16 @@ NO_CODE = {
     "sharding_indexed": "part of the plan",
 }
 """Codecs that are no pass over the data of their own."""
-CODEC_COLUMNS = ("codec", "runs_on", "code", "why_not")
+CODEC_COLUMNS = ("codec", "runs_on", "code", "why_not", "device")
+ON_DEVICE = {
+    "bytes": "part of the copy into the result",
+    "transpose": "part of the copy into the result",
+    "sharding_indexed": "part of the plan",
+    "numcodecs.*": "shuffle and fletcher32: own kernels; the others on the host first",
+}
+"""Where codecs run for results on a device, if it is the same everywhere."""
+EXAMPLES: dict[str, dict[str, Any]] = {"blosc": {"cname": "lz4"}, "bitround": {"keepbits": 8}}
+"""Configurations of codecs that are bound to see where they run."""
 
 
 def doctor(json: bool) -> int:
@@ -83,49 +100,72 @@ def report() -> dict[str, Any]:
             "why_not": native.why_not(),
             "sources": {} if library is None else library.sources,
         },
-        "devices": {"cupy": _tried("cupy", _cupy), "nvcomp": _tried("nvidia.nvcomp", _nvcomp)},
+        "devices": {"cupy": _tried("cupy", _cupy), "nvcomp": _found(_nvcomp), "emulator": _found(_emulator)},
         "memory": {word: _opens(word) for word in ("cpu", "cuda", "simulated")},
         "codecs": _codecs(library),
     }
 
 
-def _tried(module: str, describe: Callable[[Any], str]) -> dict[str, str | None]:
+Found = dict[str, str | None]
+
+
+def _tried(module: str, describe: Callable[[Any], str]) -> Found:
     """What a device library says of itself, or why it says nothing."""
     try:
         if importlib.util.find_spec(module) is None:
             return {"found": None, "why_not": "not installed"}
-        return {"found": describe(importlib.import_module(module)), "why_not": None}
     except ModuleNotFoundError as error:
-        # find_spec imports the packages above a module, and they may be what is missing.
-        missing = "not installed" if module.startswith(str(error.name)) else str(error)
-        return {"found": None, "why_not": missing}
+        return {"found": None, "why_not": str(error)}
+    return _found(lambda: describe(importlib.import_module(module)))
+
+
+def _found(describe: Callable[[], str]) -> Found:
+    """What something says of itself, or why it is not there."""
+    try:
+        return {"found": describe(), "why_not": None}
+    except GpuzarrError as error:
+        return {"found": None, "why_not": error.reason}
     except Exception as error:  # noqa: BLE001  # a driver that is missing or too old shows as any kind of error
         return {"found": None, "why_not": f"{type(error).__name__}: {' '.join(str(error).split())}"}
 
 
 def _cupy(cupy: Any) -> str:
+    why_not = devices.why_not()
+    if why_not is not None:
+        return f"cupy {cupy.__version__}; {why_not}"
     runtime = cupy.cuda.runtime
     names = []
     for device in range(runtime.getDeviceCount()):
         properties = runtime.getDeviceProperties(device)
         names.append(f"cuda:{device} {properties['name'].decode()}, {size(properties['totalGlobalMem'])}")
-    return f"cupy {cupy.__version__}; {'; '.join(names) or 'no device'}"
+    return f"cupy {cupy.__version__}; {'; '.join(names)}"
 
 
-def _nvcomp(nvcomp: Any) -> str:
-    return f"nvcomp {nvcomp.__version__}"
+def _nvcomp() -> str:
+    from gpuzarr.cuda import nvcomp
+
+    return nvcomp.load().describe()
+
+
+def _emulator() -> str:
+    """The compiler that builds the kernels for the simulated device."""
+    from gpuzarr.testing.emulator.build import find_compiler
+
+    compiler = find_compiler()
+    if compiler is None:
+        raise DeviceError("no C++ compiler (tried CXX, g++, clang++, the package ziglang)", device="emulator")
+    return compiler.version.partition("\n")[0]
 
 
 def _opens(word: str) -> str | None:
     """Why `meta_array=word` does not work here, or None."""
-    from gpuzarr.errors import GpuzarrError
     from gpuzarr.memory import memory_of
 
     try:
         memory_of(word)
     except GpuzarrError as error:
         return error.reason
-    return None
+    return _found(_emulator)["why_not"] if word == "simulated" else None
 
 
 def _codecs(library: native.Native | None) -> list[dict[str, str | None]]:
@@ -133,7 +173,11 @@ def _codecs(library: native.Native | None) -> list[dict[str, str | None]]:
 
     # "endian" is what `bytes` was called once; the numcodecs names of the rest are the same codecs.
     names = sorted({name.removeprefix("numcodecs.") for name in CODECS} - {"endian"})
-    return [_codec(name, library) for name in [*names, "numcodecs.*"]]
+    found = []
+    for name in [*names, "numcodecs.*"]:
+        there = _found(partial(_on_device, name))
+        found.append(_codec(name, library) | {"device": there["found"] or f"unknown: {there['why_not']}"})
+    return found
 
 
 def _codec(name: str, library: native.Native | None) -> dict[str, str | None]:
@@ -149,6 +193,34 @@ def _codec(name: str, library: native.Native | None) -> dict[str, str | None]:
         return {"codec": name, "runs_on": "nowhere", "code": None, "why_not": f"{package} is not installed"}
     code = package if found == package else f"{package} {found}"
     return {"codec": name, "runs_on": "cpu, Python", "code": code, "why_not": why_not}
+
+
+def _on_device(name: str) -> str:
+    """Whose code would decode on a GPU with the nvCOMP that is installed, which is there or not."""
+    from gpuzarr.cuda import nvcomp
+
+    if name in ON_DEVICE:
+        return ON_DEVICE[name]
+    offer = nvcomp.load() if nvcomp.codecs() else None
+    chain = _bound(name, offer)
+    if chain.why is not None:
+        return f"on the host first: {chain.why}"
+    if name != "blosc":
+        return chain.steps[0].code
+    inside = _bound("zstd", offer)
+    return f"own kernels; zstd and zlib inside: {inside.why or inside.steps[0].code}"
+
+
+def _bound(name: str, offer: Nvcomp | None) -> DeviceChain:
+    """A chain of one codec, as an array that has it is bound to a device."""
+    from gpuzarr.codecs.device import bind_device
+    from gpuzarr.codecs.registry import CODECS
+
+    codec = {"name": name if name in CODECS else f"numcodecs.{name}", "configuration": EXAMPLES.get(name, {})}
+    place = "filters" if getattr(CODECS.get(name), "is_filter", False) else "compressors"
+    how: dict[str, Any] = {"filters": [], "compressors": [], place: [codec]}
+    array = gpuzarr.create_array({}, shape=(4,), chunks=(4,), dtype="float32", **how)
+    return bind_device(array._binding.chain.leaf, offer)
 
 
 def _print(found: dict[str, Any]) -> None:
@@ -169,7 +241,7 @@ def _print(found: dict[str, Any]) -> None:
     ]
     table(("optional package", "installed", "gives"), packages)
     print()
-    heads, columns = ("codec", "runs on", "code of", "why not compiled"), CODEC_COLUMNS
+    heads, columns = ("codec", "runs on", "code of", "why not compiled", "for results on a device"), CODEC_COLUMNS
     table(heads, [tuple(codec[column] or "" for column in columns) for codec in found["codecs"]])
     if found["memory"]["cuda"] is not None:
-        print(f"\nNo codec runs on a GPU: {found['memory']['cuda']}.")
+        print(f"\nNothing runs on a GPU here: {found['memory']['cuda']}.")

@@ -32,10 +32,14 @@ class NativeOp:
 
 @dataclass(frozen=True, slots=True)
 class Wire:
-    """What a bytes-to-bytes codec is bound to: the stored data type, and the chunk's size in bytes."""
+    """What a codec of bytes is bound to: the stored data type, the chunk's size in bytes, and the type's name.
+
+    The name is that of the array's data type, where the elements are still that.
+    """
 
     dtype: np.dtype[Any]
     nbytes: int
+    name: str = ""
 
 
 class Stage(Protocol):

@@ -6,6 +6,7 @@ In encoding order a chain is array-to-array codecs, exactly one array-to-bytes c
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,8 +18,11 @@ from numpy.typing import NDArray
 from gpuzarr.batch import Layout
 from gpuzarr.codecs.base import Buffer, NativeOp, Stage, Wire, bad_size
 from gpuzarr.codecs.foreign import OPTIONAL, ForeignCodec
+from gpuzarr.codecs.objects import MAX_BYTES, ObjectCodec
 from gpuzarr.codecs.registry import Codec, make
+from gpuzarr.codecs.rounding import BitroundCodec
 from gpuzarr.codecs.structure import BytesCodec, ShardingCodec, SwapStage, TransposeCodec
+from gpuzarr.dtypes import BITS
 from gpuzarr.errors import CodecError, GpuzarrError, MetadataError, UnsupportedError
 from gpuzarr.metadata import CodecConfig
 from gpuzarr.shard import ShardLevel, entries
@@ -39,6 +43,9 @@ MAX_INDEX = 1 << 30
 
 INDEX_DTYPE = np.dtype(np.uint64)
 
+Filter = ForeignCodec | BitroundCodec
+"""An array-to-array codec that is a stage."""
+
 
 @dataclass(frozen=True, slots=True)
 class Shard:
@@ -50,13 +57,22 @@ class Shard:
 
 
 @dataclass(frozen=True, slots=True)
+class Values:
+    """A codec that makes elements of no fixed size of a chunk's bytes, and the order of axes that they lie in."""
+
+    codec: ObjectCodec
+    order: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Chain:
     """A bound chain for chunks of `shape` (in the array's order of axes).
 
     `stages` are in encoding order; stage i encodes `sizes[i]` bytes (None: it varies, at most `limits[i]`). A chain
     of chunks has a `layout`, a chain of shards has a `shard`. `bits` is set for types of less than a byte, stored
     one a byte: a reader ignores the upper bits. `known` is the last size on the way that is known, or for shards the
-    sum of their chunks'; `largest` are the most stored bytes that are believed.
+    sum of their chunks'; `largest` are the most stored bytes that are believed. `values` is set where elements have no
+    fixed size: `layout` then says what they are in memory, and stages work on what is made of them.
     """
 
     shape: tuple[int, ...]
@@ -68,6 +84,7 @@ class Chain:
     bits: int
     known: int
     largest: int
+    values: Values | None = None
 
     @property
     def leaf(self) -> Chain:
@@ -97,15 +114,20 @@ class Chain:
     @property
     def encoded_size(self) -> int | None:
         """Bytes of an encoded chunk where that is fixed."""
-        size: int | None = None if self.layout is None else self.layout.nbytes
+        size = self.decoded_size
         for stage in self.stages:
             size = None if size is None else stage.encoded_size(size)
         return size
 
+    @property
+    def decoded_size(self) -> int | None:
+        """Bytes that a chunk's stages decode to where that is fixed."""
+        return None if self.layout is None or self.values is not None else self.layout.nbytes
+
     def native(self) -> tuple[NativeOp, ...] | None:
         """The stages as operations of the compiled host module, in encoding order, if all of it is there."""
         ops = tuple(stage.native for stage in self.stages)
-        if self.layout is None or self.layout.swap < 0 or self.bits or None in ops:
+        if self.layout is None or self.values or self.layout.swap < 0 or self.bits or None in ops:
             return None
         return tuple(op for op in ops if op is not None)
 
@@ -118,13 +140,32 @@ class Chain:
         for k in range(len(self.stages) - 1, -1, -1):
             with _mapped(self.stages[k].name, "decode"):
                 data = self.stages[k].decode(data, self.sizes[k], self.limits[k], into if k == last else None)
-        size = None if self.layout is None else self.layout.nbytes
+        size = self.decoded_size
         if size is not None and memoryview(data).nbytes != size:
             raise bad_size("bytes", memoryview(data).nbytes, size)
         if into is not None and not self.stages:
             into[:] = memoryview(data).cast("B")
             data = into
         return _clear_upper_bits(data, self.bits) if self.bits else data
+
+    def chunk(self, data: Buffer) -> NDArray[Any]:
+        """A chunk's decoded bytes as its elements: a view of them, or what they describe. Raises CodecError."""
+        layout, values = self.elements, self.values
+        if values is None:
+            return layout.view(data)
+        with _mapped(values.codec.name, "decode"):
+            flat = values.codec.decode(data, layout.dtype, math.prod(layout.shape))
+            return flat.reshape([layout.shape[k] for k in values.order]).transpose(np.argsort(values.order))
+
+    def flat(self, chunk: NDArray[Any]) -> Buffer:
+        """The reverse of `chunk`, for elements of no fixed size. Raises CodecError."""
+        if self.values is None:
+            return chunk.data.cast("B")
+        order, codec = self.values.order, self.values.codec
+        # Codecs of documents write down the shape, by which other readers know the order too: of one axis is none.
+        turned = chunk if order == tuple(range(chunk.ndim)) and chunk.ndim else chunk.transpose(order).reshape(-1)
+        with _mapped(codec.name, "encode"):
+            return codec.encode(turned)
 
     def encode(self, data: Buffer) -> Buffer:
         """A chunk's decoded bytes, or an assembled shard's, as its stored bytes. Raises CodecError."""
@@ -139,32 +180,54 @@ def bind(
     shape: tuple[int, ...],
     dtype: np.dtype[Any],
     wire: np.dtype[Any],
-    bits: int = 0,
+    name: str = "",
     allow_pickle: bool = False,
 ) -> Chain:
-    """Bind codecs to chunks of `shape`; `dtype` is the data type in memory, `wire` as stored, `bits` see `Chain`.
+    """Bind codecs to chunks of `shape`; `dtype` is what moves elements in memory, `wire` the same as stored.
 
+    `name` is the data type's, which `dtype` does not always say.
     Raises MetadataError where they do not make a chain, UnknownCodecError and UnsupportedError by name.
     """
     if len(configs) > MAX_CODECS:
         raise MetadataError(f"a chain of {len(configs)} codecs, more than {MAX_CODECS}", field="codecs")
     codecs = [make(config, allow_pickle) for config in configs]
-    middle = [k for k, codec in enumerate(codecs) if isinstance(codec, (BytesCodec, ShardingCodec))]
+    kinds = (ObjectCodec, ShardingCodec) if dtype.hasobject else (BytesCodec, ShardingCodec)
+    middle = [k for k, codec in enumerate(codecs) if isinstance(codec, kinds)]
     if len(middle) != 1:
-        _refuse(codecs, len(middle))
+        _refuse(codecs, len(middle), dtype.hasobject)
     order, filters = _before(codecs[: middle[0]], len(shape))
     serializer, rest = codecs[middle[0]], codecs[middle[0] + 1 :]
     if isinstance(serializer, ShardingCodec):
         if filters:
             raise UnsupportedError(f"{filters[0].name} before sharding", feature="filters before sharding")
-        shard = _bind_shard(serializer, shape, order, dtype, wire, bits, bool(rest), allow_pickle)
+        shard = _bind_shard(serializer, shape, order, dtype, wire, name, bool(rest), allow_pickle)
         known, index = shard.level.slots * shard.inner.known, shard.level.index_size
         stages, sizes, limits, _ = _stages(rest, wire, None, 2 * known + SLACK + index)
         return Chain(shape, stages, sizes, limits, None, shard, 0, known, _largest(known) + index)
+    if isinstance(serializer, ObjectCodec):
+        return _bind_objects(serializer, filters, rest, shape, order, dtype)
     stored, first = _byte_order(serializer, wire, filters)
     layout = Layout.of(shape, order, stored, dtype)
-    stages, sizes, limits, known = _stages([*first, *rest], stored, layout.nbytes, layout.nbytes)
-    return Chain(shape, stages, sizes, limits, layout, None, bits, known, _largest(known))
+    stages, sizes, limits, known = _stages([*first, *rest], stored, layout.nbytes, layout.nbytes, name)
+    return Chain(shape, stages, sizes, limits, layout, None, BITS.get(name, 0), known, _largest(known))
+
+
+def _bind_objects(
+    codec: ObjectCodec,
+    filters: Sequence[Filter],
+    rest: Sequence[Codec],
+    shape: tuple[int, ...],
+    order: tuple[int, ...],
+    dtype: np.dtype[Any],
+) -> Chain:
+    """A chain of elements of no fixed size."""
+    if filters:
+        raise MetadataError(f"{filters[0].name}: elements of {dtype} are no numbers", field="codecs")
+    codec.check(dtype)
+    size = codec.encoded_size(math.prod(shape))
+    stages, sizes, limits, known = _stages(rest, codec.made, size, MAX_BYTES if size is None else size)
+    layout = Layout.of(shape, tuple(range(len(shape))), dtype, dtype)
+    return Chain(shape, stages, sizes, limits, layout, None, 0, known, _largest(known), Values(codec, order))
 
 
 def _largest(known: int) -> int:
@@ -172,21 +235,22 @@ def _largest(known: int) -> int:
     return max(FLOOR, 8 * known)
 
 
-def _refuse(codecs: Sequence[Any], found: int) -> NoReturn:
+def _refuse(codecs: Sequence[Any], found: int, hasobject: bool) -> NoReturn:
     """The error for a chain without the one array-to-bytes codec that it needs."""
     for codec in codecs:
         if isinstance(codec, ForeignCodec) and codec.name in OPTIONAL:
             reason = f"{codec.name!r} as an array-to-bytes codec is not supported yet"
             raise UnsupportedError(reason, feature=f"codec numcodecs.{codec.name}")
-    raise MetadataError(f"{found} array-to-bytes codecs in a chain instead of one", field="codecs")
+    of = " for elements of no fixed size" if hasobject else ""
+    raise MetadataError(f"{found} array-to-bytes codecs{of} in a chain instead of one", field="codecs")
 
 
-def _before(codecs: Sequence[Codec], ndim: int) -> tuple[tuple[int, ...], list[ForeignCodec]]:
+def _before(codecs: Sequence[Codec], ndim: int) -> tuple[tuple[int, ...], list[Filter]]:
     """The order of axes and the filters that array-to-array codecs amount to."""
     order = tuple(range(ndim))
-    filters: list[ForeignCodec] = []
+    filters: list[Filter] = []
     for codec in codecs:
-        if isinstance(codec, ForeignCodec) and codec.is_filter:
+        if isinstance(codec, Filter) and codec.is_filter:
             filters.append(codec)
         elif not isinstance(codec, TransposeCodec):
             reason = f"{_name(codec)}: a bytes-to-bytes codec before the array-to-bytes one"
@@ -199,8 +263,8 @@ def _before(codecs: Sequence[Codec], ndim: int) -> tuple[tuple[int, ...], list[F
 
 
 def _byte_order(
-    codec: Codec, wire: np.dtype[Any], filters: list[ForeignCodec]
-) -> tuple[np.dtype[Any], list[ForeignCodec | SwapStage]]:
+    codec: Codec, wire: np.dtype[Any], filters: list[Filter]
+) -> tuple[np.dtype[Any], list[Filter | SwapStage]]:
     """The type of elements in a decoded chunk, and stages for filters and the byte order of what they make."""
     endian = codec.endian if isinstance(codec, BytesCodec) else None
     wanted: Literal["<", ">"] | None = None if endian is None else "<" if endian == "little" else ">"
@@ -214,9 +278,12 @@ def _byte_order(
 
 
 def _stages(
-    codecs: Sequence[Any], element: np.dtype[Any], size: int | None, most: int
+    codecs: Sequence[Any], element: np.dtype[Any], size: int | None, most: int, name: str = ""
 ) -> tuple[tuple[Stage, ...], tuple[int | None, ...], tuple[int, ...], int]:
-    """Stages, sizes, limits and `known` (see `Chain`) for `size` bytes of elements; None: it varies up to `most`."""
+    """Stages, sizes, limits and `known` (see `Chain`) for `size` bytes of elements; None: it varies up to `most`.
+
+    `name` is that of the elements' data type.
+    """
     stages: list[Stage] = []
     sizes: list[int | None] = []
     limits: list[int] = []
@@ -224,15 +291,22 @@ def _stages(
     for codec in codecs:
         if isinstance(codec, (TransposeCodec, BytesCodec, ShardingCodec)):
             raise MetadataError(f"{codec.name}: an array codec after the array-to-bytes one", field="codecs")
-        stages.append(codec if isinstance(codec, SwapStage) else codec.bind(Wire(element, most)))
+        stages.append(codec if isinstance(codec, SwapStage) else codec.bind(Wire(element, most, name)))
         sizes.append(size)
         limits.append(most)
         size = None if size is None else stages[-1].encoded_size(size)
         # However many codecs of unknown size follow one another: a limit that doubled with each would be none.
         known = known if size is None else size
         most = 2 * known + SLACK if size is None else size
-        element = codec.stored(element) if isinstance(codec, ForeignCodec) else np.dtype(np.uint8)
+        element, name = _made(codec, element), ""
     return tuple(stages), tuple(sizes), tuple(limits), known
+
+
+def _made(codec: Any, element: np.dtype[Any]) -> np.dtype[Any]:
+    """The type of what a codec makes of elements."""
+    if isinstance(codec, Filter):
+        return codec.stored(element)
+    return codec.made if isinstance(codec, ObjectCodec) else np.dtype(np.uint8)
 
 
 def _bind_shard(
@@ -241,7 +315,7 @@ def _bind_shard(
     order: tuple[int, ...],
     dtype: np.dtype[Any],
     wire: np.dtype[Any],
-    bits: int,
+    name: str,
     whole: bool,
     allow_pickle: bool,
 ) -> Shard:
@@ -257,7 +331,7 @@ def _bind_shard(
     if size > MAX_INDEX:
         raise MetadataError(f"sharding_indexed: an index of {size} bytes, more than {MAX_INDEX}", field="codecs")
     level = ShardLevel(stored, order, inner, size, codec.index_location == "start", whole)
-    return Shard(level, index, bind(codec.codecs, inner, dtype, wire, bits, allow_pickle))
+    return Shard(level, index, bind(codec.codecs, inner, dtype, wire, name, allow_pickle))
 
 
 def decode_index(shard: Shard, data: Buffer, limit: int) -> NDArray[np.int64]:

@@ -95,6 +95,9 @@ class DeviceChain:
 
 def bind_device(chain: Chain, nvcomp: Nvcomp | None) -> DeviceChain:
     """Bind a chain of chunks to a device; `nvcomp` is what it offers there, or None."""
+    if chain.values is not None:
+        name = chain.values.codec.name
+        return DeviceChain((), (), f"{name} makes elements of no fixed size, which devices have not", name)
     steps: list[DeviceStep] = []
     rooms: list[int] = []
     decoded = False
@@ -117,6 +120,8 @@ def _step(stage: Stage, decoded: bool, nvcomp: Nvcomp | None) -> DeviceStep | st
     """A stage as a step, or why it can't be one."""
     if isinstance(stage, ForeignCodec) and stage.name == "shuffle":
         return ShuffleStep(int(stage.config.get("elementsize", 4)))
+    if stage.name == "bitround":
+        return IdentityStep(stage.name)
     if decoded:
         return f"the headers of {stage.name} are inside another codec's bytes"
     if stage.name == "crc32c" or (stage.name == "fletcher32" and isinstance(stage, ForeignCodec)):
@@ -162,6 +167,18 @@ def _decode(b: Builder, codec: str, streams: Streams, rows: Column, target: Plac
         if has.any():
             expected = streams.expected[has].astype(np.int64)
             launch.checksum(b, check.name.lower(), dst.take(has), streams.room[has], expected, of[has])
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityStep:
+    """A codec that has nothing to undo."""
+
+    name: str
+    code = "nothing to do"
+    moves = False
+
+    def add(self, b: Builder, data: Strings, room: int, target: Places) -> Strings:
+        return data
 
 
 @dataclass(frozen=True, slots=True)

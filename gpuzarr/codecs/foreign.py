@@ -1,7 +1,6 @@
 """Every codec id of numcodecs that gpuzarr has no stage of its own for: one adapter.
 
-Ids whose codecs make objects (strings, ragged arrays) are refused: they need variable-length types. `pickle` runs
-code from the data and is refused unless the caller allows it.
+Those that take objects (strings, ragged arrays) are in `objects`.
 
 Format 3 has some of them as array-to-array codecs. They take elements in C order and know no axes, so they
 are stages here too, between the elements in native byte order and the byte order that `bytes` asks for.
@@ -24,8 +23,6 @@ from gpuzarr.forks import importing, module
 from gpuzarr.metadata import CodecConfig
 
 __all__ = ["ForeignCodec"]
-
-OBJECTS = frozenset({"categorize", "json", "json2", "msgpack", "msgpack2", "vlen-array", "vlen-bytes", "vlen-utf8"})
 
 OPTIONAL = frozenset({"pcodec", "zfpy"})
 """Ids that numcodecs has only with another package; in format 3 they are array-to-bytes codecs."""
@@ -50,15 +47,8 @@ class ForeignCodec:
     native: NativeOp | None = None
 
     @classmethod
-    def from_config(cls, name: str, config: Mapping[str, Any], allow_pickle: bool = False) -> ForeignCodec:
+    def from_config(cls, name: str, config: Mapping[str, Any]) -> ForeignCodec:
         """`name` is the numcodecs id. Raises UnknownCodecError, UnsupportedError, or MetadataError."""
-        if name in OBJECTS:
-            raise UnsupportedError(f"codec {name!r} needs variable-length data types", feature=f"codec {name}")
-        if name == "pickle" and not allow_pickle:
-            raise UnsupportedError(
-                "codec 'pickle' runs code from the data: open with allow_pickle=True only what you trust",
-                feature="codec pickle",
-            )
         numcodecs = module("numcodecs")
         try:
             with importing:  # numcodecs imports some of its codecs late

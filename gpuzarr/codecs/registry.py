@@ -11,16 +11,20 @@ from gpuzarr.codecs.crc32c import Crc32cCodec
 from gpuzarr.codecs.deflate import GzipCodec, ZlibCodec
 from gpuzarr.codecs.foreign import ForeignCodec
 from gpuzarr.codecs.lz4 import Lz4Codec
+from gpuzarr.codecs.objects import ObjectCodec
+from gpuzarr.codecs.rounding import BitroundCodec
 from gpuzarr.codecs.structure import BytesCodec, ShardingCodec, TransposeCodec
 from gpuzarr.codecs.zstd import ZstdCodec
+from gpuzarr.dtypes import OBJECT_CODECS
 from gpuzarr.errors import UnknownCodecError, UnsupportedError
 from gpuzarr.metadata import CodecConfig
 
 __all__ = ["LATER", "Codec", "make"]
 
-Codec = BytesCodecLike | TransposeCodec | BytesCodec | ShardingCodec
+Codec = BytesCodecLike | TransposeCodec | BytesCodec | ShardingCodec | ObjectCodec
 
 CODECS: dict[str, Callable[[Mapping[str, Any]], Codec]] = {
+    "bitround": BitroundCodec.from_config,
     "blosc": BloscCodec.from_config,
     "bytes": BytesCodec.from_config,
     "crc32c": Crc32cCodec.from_config,
@@ -38,8 +42,7 @@ CODECS: dict[str, Callable[[Mapping[str, Any]], Codec]] = {
 
 LATER = frozenset(
     {
-        *("bitround", "cast_value", "conditional", "n5_default", "packbits", "reshape", "scale_offset"),
-        *("vlen-bytes", "vlen-utf8", "zfp"),
+        *("cast_value", "conditional", "n5_default", "packbits", "reshape", "scale_offset", "zfp"),
     }
 )
 """Registered codecs that gpuzarr does not have yet."""
@@ -57,6 +60,10 @@ def make(config: CodecConfig, allow_pickle: bool = False) -> Codec:
     if config.name in LATER:
         raise UnsupportedError(f"codec {config.name!r} is not supported yet", feature=f"codec {config.name}")
     family, _, name = config.name.partition(".")
+    if config.name in ("vlen-bytes", "vlen-utf8"):
+        family, name = "numcodecs", config.name
+    if family == "numcodecs" and name in OBJECT_CODECS:
+        return ObjectCodec.from_config(name, config.configuration, allow_pickle)
     if family == "numcodecs" and name:
-        return ForeignCodec.from_config(name, config.configuration, allow_pickle)
+        return ForeignCodec.from_config(name, config.configuration)
     raise UnknownCodecError(f"no codec is called {config.name!r}", codec=config.name)

@@ -5,6 +5,9 @@ The constants are those of the kernels' sources, where the contracts stand.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,8 +16,10 @@ from gpuzarr.cuda.program import SCRATCH, Builder, Decode, Place, Places
 
 __all__ = [
     "CHECKSUMS",
+    "CODES",
     "Item",
     "checksum",
+    "code_of",
     "copy",
     "nvcomp",
     "scatter_boxes",
@@ -25,9 +30,6 @@ __all__ = [
 ]
 
 Column = NDArray[np.int64]
-
-Item = tuple[np.int32, np.int32, Place]
-"""Bytes of an element, bytes of the unit that is reversed in it, and where the fill value is."""
 
 THREADS, WIDE = 128, 256
 """Threads of a block; of those that unshuffle or check."""
@@ -47,6 +49,44 @@ TEMP = 512 << 20
 
 CHECKSUMS = {"crc32c": 0, "crc32": 1, "adler32": 2, "fletcher32": 3}
 """The kernel's numbers for checksums."""
+
+_KINDS = {"u": 0, "i": 1, "b": 2, "f": 3}
+_NUMBERS = ("bool", *(f"{sign}int{8 * n}" for sign in ("", "u") for n in (1, 2, 4, 8)), "float16", "float32", "float64")
+CODES = {name: 16 * _KINDS[np.dtype(name).kind] + np.dtype(name).itemsize for name in _NUMBERS} | {"bfloat16": 66}
+"""The kernel's numbers for data types that it converts, by name: 16 times a kind, and bytes of an element."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """What is scattered: an element of `itemsize` bytes in a chunk, of which units of `swap` bytes are reversed.
+
+    `fill` is where the fill value is, as the result has it; `cast` is, where elements are converted, from what type of
+    `CODES` to what.
+    """
+
+    itemsize: int
+    swap: int
+    fill: Place
+    cast: tuple[int, int] | None = None
+
+    def kernel(self, scatter: str, cast: str) -> str:
+        """The one of two kernels that does it."""
+        return scatter if self.cast is None else cast
+
+    @property
+    def args(self) -> tuple[np.generic | Place, ...]:
+        """The arguments of that kernel that say what an element is."""
+        sizes = (self.itemsize,) if self.cast is None else self.cast
+        return (*map(np.int32, sizes), np.int32(self.swap), self.fill)
+
+
+def code_of(dtype: np.dtype[Any]) -> int | None:
+    """The number of a data type in `CODES`; None for one that is not converted.
+
+    >>> code_of(np.dtype("uint16")), code_of(np.dtype("complex64"))
+    (2, None)
+    """
+    return CODES.get(dtype.name)
 
 
 def streams(b: Builder, kernel: str, src: Places, size: Column, dst: Places, room: Column, rows: Column) -> None:
@@ -121,8 +161,8 @@ def scatter_boxes(
     if len(src):
         first = shares(count.prod(axis=1), ELEMENTS)
         columns = (b.column(src), b.column(dst), b.column(count), b.column(step), b.column(strides))
-        args = (*columns, np.int32(count.shape[1]), *item, EACH, b.column(first), np.uint32(len(src)))
-        b.launch("gz_scatter_boxes", int(first[-1]), THREADS, args)
+        args = (*columns, np.int32(count.shape[1]), *item.args, EACH, b.column(first), np.uint32(len(src)))
+        b.launch(item.kernel("gz_scatter_boxes", "gz_cast_boxes"), int(first[-1]), THREADS, args)
 
 
 def scatter_tables(
@@ -140,8 +180,8 @@ def scatter_tables(
         first = shares(count.prod(axis=1), ELEMENTS)
         columns = (b.column(src), np.uint64(out), b.column(entry), b.column(count))
         tables = (b.column(positions), b.column(targets))
-        args = (*columns, *tables, np.int32(count.shape[1]), *item, EACH, b.column(first), np.uint32(len(src)))
-        b.launch("gz_scatter_tables", int(first[-1]), THREADS, args)
+        args = (*columns, *tables, np.int32(count.shape[1]), *item.args, EACH, b.column(first), np.uint32(len(src)))
+        b.launch(item.kernel("gz_scatter_tables", "gz_cast_tables"), int(first[-1]), THREADS, args)
 
 
 def scatter_points(
@@ -151,8 +191,8 @@ def scatter_points(
     if len(src):
         first = shares(count, ELEMENTS)
         tables = (b.column(point), b.column(count), b.column(position), b.column(target))
-        args = (b.column(src), np.uint64(out), *tables, *item, EACH, b.column(first), np.uint32(len(src)))
-        b.launch("gz_scatter_points", int(first[-1]), THREADS, args)
+        args = (b.column(src), np.uint64(out), *tables, *item.args, EACH, b.column(first), np.uint32(len(src)))
+        b.launch(item.kernel("gz_scatter_points", "gz_cast_points"), int(first[-1]), THREADS, args)
 
 
 def shares(size: Column, each: int | Column) -> Column:

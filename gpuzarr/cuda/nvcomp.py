@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpuzarr.errors import DeviceError
+from gpuzarr.forks import importing
 
 __all__ = [
     "ALIGNMENTS",
@@ -293,6 +294,11 @@ def load() -> Nvcomp:
 @cache
 def _find() -> Nvcomp | str:
     """What there is, or why there is nothing; asked once a process."""
+    with importing:
+        return _loaded()
+
+
+def _loaded() -> Nvcomp | str:
     try:
         return CLibrary(_open())
     except DeviceError as error:

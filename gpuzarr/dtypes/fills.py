@@ -9,30 +9,35 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 import math
 import re
 import sys
 import warnings
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NoReturn
 
 import numpy as np
 
-from gpuzarr.dtypes.names import JSON, ML_FLOATS, ML_INTS, DataType, MetadataWarning
+from gpuzarr.dtypes.names import COMPLEX, JSON, ML_FLOATS, ML_INTS, DataType, MetadataWarning, from_v3
 from gpuzarr.errors import MetadataError
 
 __all__ = ["encode_fill", "parse_fill", "same_fill"]
 
 _WORDS = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?", re.ASCII)
+_LONE = re.compile("[\ud800-\udfff]")
+"""Half of a surrogate pair, which JSON may hold and UTF-8 may not."""
 _HEX = re.compile(r"0x[0-9a-fA-F]+", re.ASCII)
 
 
-def parse_fill(value: JSON, data_type: DataType, zarr_format: int, path: str | None) -> np.generic | None:
+def parse_fill(value: JSON, data_type: DataType, zarr_format: int, path: str | None) -> Any:
     """The scalar that a `fill_value` member names; None only for the null of format 2, which names none.
 
-    Zarr 3.1 core, section "Fill value list", with its hexadecimal bit patterns (NaN payloads are kept); Zarr
-    2, section "Fill value encoding". Raises MetadataError.
+    Zarr 3.1 core, section "Fill value list", with its hexadecimal bit patterns (NaN payloads are kept), and the
+    types of zarr-extensions; Zarr 2, section "Fill value encoding". Types of no fixed size have `str`, `bytes`, or
+    what the document says. Raises MetadataError.
 
     >>> from gpuzarr.dtypes import from_v2, from_v3
     >>> parse_fill("-Infinity", from_v3("float32", ""), 3, "")
@@ -50,12 +55,13 @@ def parse_fill(value: JSON, data_type: DataType, zarr_format: int, path: str | N
 
 
 def kind_of(data_type: DataType) -> str:
-    """One letter: NumPy's kind, "T" for structured; ml_dtypes' own kinds say nothing."""
-    if data_type.name in ML_INTS:
-        return "i"
-    if data_type.name in ML_FLOATS:
-        return "f"
-    return "T" if data_type.dtype.names is not None else data_type.dtype.kind
+    """One letter: NumPy's kind, "R" for structured, "B" for variable bytes; ml_dtypes' own kinds say nothing."""
+    name = data_type.name
+    if name in ML_INTS or name in ML_FLOATS or name in COMPLEX:
+        return "i" if name in ML_INTS else "f" if name in ML_FLOATS else "c"
+    if name == "bytes":
+        return "B"
+    return "R" if data_type.dtype.names is not None else data_type.dtype.kind
 
 
 def refuse(value: Any, data_type: DataType, why: str = "") -> NoReturn:
@@ -161,6 +167,9 @@ def _saturated(number: float, dtype: np.dtype[Any]) -> bool:
 
 
 def part_of(data_type: DataType) -> DataType:
+    """The type of a complex number's two parts."""
+    if data_type.name in COMPLEX:
+        return from_v3(data_type.name.removeprefix("complex_"), None)
     part = np.dtype(f"f{data_type.dtype.itemsize // 2}")
     return DataType(part, part, part.name, part.name)
 
@@ -193,8 +202,8 @@ def _is_zero(value: JSON) -> bool:
     return True
 
 
-def read_string(value: JSON, data_type: DataType, _: int) -> np.generic:
-    if _is_zero(value):
+def read_string(value: JSON, data_type: DataType, zarr_format: int) -> np.generic:
+    if zarr_format == 2 and _is_zero(value):
         return np.str_("")
     if not isinstance(value, str) or len(value) > data_type.dtype.itemsize // 4:
         refuse(value, data_type, f"a string of at most {data_type.dtype.itemsize // 4} characters is needed")
@@ -214,8 +223,8 @@ def _base64(value: JSON, data_type: DataType) -> bytes:
     return value.encode("ascii")
 
 
-def read_bytes(value: JSON, data_type: DataType, _: int) -> np.generic:
-    if _is_zero(value):
+def read_bytes(value: JSON, data_type: DataType, zarr_format: int) -> np.generic:
+    if zarr_format == 2 and _is_zero(value):
         return np.bytes_(b"")
     raw = _base64(value, data_type)
     if len(raw) > data_type.dtype.itemsize:
@@ -223,15 +232,57 @@ def read_bytes(value: JSON, data_type: DataType, _: int) -> np.generic:
     return np.bytes_(raw.rstrip(b"\0"))
 
 
+def read_text(value: JSON, data_type: DataType, zarr_format: int) -> str:
+    if zarr_format == 2 and _is_zero(value):
+        return ""
+    if not isinstance(value, str) or _LONE.search(value):
+        refuse(value, data_type, "a string is needed")
+    return value
+
+
+def _read_byte_string(value: JSON, data_type: DataType, zarr_format: int) -> bytes:
+    """Of any length: base64, or a list of integers (zarr-extensions, data type `bytes`)."""
+    if zarr_format == 2 and _is_zero(value):
+        return b""
+    return _listed_bytes(value, data_type) if isinstance(value, list) else _base64(value, data_type)
+
+
+def _read_object(value: JSON, _: DataType, __: int) -> JSON:
+    return value
+
+
+def _listed_bytes(value: list[JSON], data_type: DataType) -> bytes:
+    if not all(type(v) is int and 0 <= v < 256 for v in value):
+        refuse(value, data_type, "a byte is an integer in [0, 255]")
+    return bytes(v for v in value if isinstance(v, int))
+
+
 def _read_void(value: JSON, data_type: DataType, zarr_format: int) -> np.generic:
+    """Raw bits by a list of integers in format 3; in base64 in format 2 and for zarr-python's `raw_bytes`."""
     size = data_type.dtype.itemsize
-    if zarr_format == 3:
-        if not isinstance(value, list) or len(value) != size:
+    if isinstance(value, list) and zarr_format == 3:
+        if len(value) != size:
             refuse(value, data_type, f"a list of {size} integers is needed")
-        if not all(type(v) is int and 0 <= v < 256 for v in value):
-            refuse(value, data_type, "a byte is an integer in [0, 255]")
-        return bits(bytes(v for v in value if isinstance(v, int)), data_type.dtype)
-    if _is_zero(value):
+        return bits(_listed_bytes(value, data_type), data_type.dtype)
+    if zarr_format == 3 and isinstance(data_type.json, str):
+        refuse(value, data_type, f"a list of {size} integers is needed")
+    return _read_packed(value, data_type, zarr_format)
+
+
+def _read_struct(value: JSON, data_type: DataType, zarr_format: int) -> np.generic:
+    """An object with every field (zarr-extensions, data type `struct`), or the packed bytes in base64."""
+    if not isinstance(value, dict) or not data_type.fields:
+        return _read_packed(value, data_type, zarr_format)
+    if value.keys() != {name for name, _ in data_type.fields}:
+        refuse(value, data_type, "a value for every field is needed, and for nothing else")
+    parts = [(_READ[kind_of(kind)](value[name], kind, 3), kind) for name, kind in data_type.fields]
+    raw = b"".join(fill.tobytes().ljust(kind.dtype.itemsize, b"\0") for fill, kind in parts)
+    return bits(raw, data_type.dtype)
+
+
+def _read_packed(value: JSON, data_type: DataType, zarr_format: int) -> np.generic:
+    size = data_type.dtype.itemsize
+    if zarr_format == 2 and _is_zero(value):
         return zero(data_type.dtype)
     raw = _base64(value, data_type)
     if len(raw) != size:
@@ -239,7 +290,7 @@ def _read_void(value: JSON, data_type: DataType, zarr_format: int) -> np.generic
     return bits(np.frombuffer(raw, data_type.wire).astype(data_type.dtype).tobytes(), data_type.dtype)
 
 
-_READ = {
+_READ: dict[str, Callable[[JSON, DataType, int], Any]] = {
     "b": _read_bool,
     "i": read_int,
     "u": read_int,
@@ -250,11 +301,14 @@ _READ = {
     "S": read_bytes,
     "U": read_string,
     "V": _read_void,
-    "T": _read_void,
+    "R": _read_struct,
+    "T": read_text,
+    "B": _read_byte_string,
+    "O": _read_object,
 }
 
 
-def encode_fill(fill: np.generic | None, data_type: DataType, zarr_format: int) -> JSON:
+def encode_fill(fill: Any, data_type: DataType, zarr_format: int) -> JSON:
     """What a `fill_value` member says for `fill`, a scalar of `data_type.dtype`; only what the format allows.
 
     A NaN other than the usual one is written as its bits in format 3; format 2 has one NaN only. Raises
@@ -273,18 +327,28 @@ def encode_fill(fill: np.generic | None, data_type: DataType, zarr_format: int) 
         return _write_number(fill, data_type, zarr_format)
     if kind in "mM":
         return int(np.array(fill, data_type.dtype).view(np.int64))
-    if kind == "V" and zarr_format == 3:
+    if kind == "V" and zarr_format == 3 and isinstance(data_type.json, str):
         return list(fill.tobytes())
-    if kind in "SVT":
-        raw = np.array(fill, data_type.dtype).astype(data_type.wire).tobytes()
+    if kind == "R" and isinstance(data_type.json, dict) and data_type.json["name"] == "struct":
+        return {name: encode_fill(fill[name], part, 3) for name, part in data_type.fields}
+    if kind in "SVRB":
+        raw = fill if kind == "B" else np.array(fill, data_type.dtype).astype(data_type.wire).tobytes()
         return base64.standard_b64encode(raw.rstrip(b"\0") if kind == "S" else raw).decode("ascii")
     if kind == "b":
         return bool(fill)
-    return int(fill) if kind in "iu" else str(fill)
+    return int(fill) if kind in "iu" else str(fill) if kind in "UT" else _plain_json(fill, data_type)
+
+
+def _plain_json(fill: Any, data_type: DataType) -> JSON:
+    try:
+        found: JSON = json.loads(json.dumps(fill, allow_nan=False))
+    except (TypeError, ValueError, RecursionError) as error:
+        refuse(fill, data_type, f"not JSON: {error}")
+    return found
 
 
 def _write_number(fill: np.generic, data_type: DataType, zarr_format: int) -> JSON:
-    if data_type.dtype.kind != "c":
+    if kind_of(data_type) != "c":
         return _write_float(fill, data_type, zarr_format)
     part = part_of(data_type)
     raw, half = fill.tobytes(), part.dtype.itemsize
@@ -303,9 +367,11 @@ def _write_float(fill: np.generic, data_type: DataType, zarr_format: int) -> JSO
     return number
 
 
-def same_fill(one: np.generic | None, other: np.generic | None, data_type: DataType) -> bool:
+def same_fill(one: Any, other: Any, data_type: DataType) -> bool:
     """Whether two fill values have the same bits, as NaN has with itself, and 0.0 has not with -0.0."""
     if one is None or other is None:
         return one is other
+    if data_type.is_object:
+        return type(one) is type(other) and repr(one) == repr(other)
     size = data_type.dtype.itemsize  # NumPy's strings are scalars without their padding
-    return one.tobytes().ljust(size, b"\0") == other.tobytes().ljust(size, b"\0")
+    return bool(one.tobytes().ljust(size, b"\0") == other.tobytes().ljust(size, b"\0"))

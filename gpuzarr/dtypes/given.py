@@ -14,12 +14,14 @@ import numpy as np
 
 from gpuzarr.dtypes.fills import (
     bits,
+    encode_fill,
     kind_of,
     part_of,
     read_bytes,
     read_float,
     read_int,
     read_string,
+    read_text,
     refuse,
     rounded,
     zero,
@@ -33,9 +35,12 @@ if TYPE_CHECKING:
 
 __all__ = ["as_fill"]
 
+NAT = np.int64(-(1 << 63))
+"""Not a time."""
 
-def as_fill(value: Any, data_type: DataType) -> np.generic:
-    """What a user gives as `fill_value=`, as a scalar of `data_type.dtype`; None is the type's zero.
+
+def as_fill(value: Any, data_type: DataType) -> Any:
+    """What a user gives as `fill_value=`, as a scalar of `data_type.dtype`; None is the type's zero, and of times NaT.
 
     Takes Python, NumPy and one-element array values, and "NaN" and its kin for floats. Raises MetadataError
     for what the type can't hold: nothing is wrapped, cut or made infinite.
@@ -49,7 +54,7 @@ def as_fill(value: Any, data_type: DataType) -> np.generic:
     """
     dtype = data_type.dtype
     if value is None:
-        return zero(dtype)
+        return _nothing(data_type)
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value[()]
     elif not isinstance(value, np.generic) and hasattr(value, "item"):
@@ -62,6 +67,13 @@ def as_fill(value: Any, data_type: DataType) -> np.generic:
         raise
     except (TypeError, ValueError, OverflowError) as error:
         refuse(value, data_type, str(error))
+
+
+def _nothing(data_type: DataType) -> Any:
+    kind = kind_of(data_type)
+    if kind in "mM":
+        return bits(np.array(NAT).tobytes(), data_type.dtype)
+    return {"T": "", "B": b"", "O": None}[kind] if kind in "TBO" else zero(data_type.dtype)
 
 
 def _item(value: Any, data_type: DataType) -> Any:
@@ -136,6 +148,9 @@ def _from_void(value: Any, data_type: DataType) -> np.generic:
     dtype = data_type.dtype
     if isinstance(value, int) and value == 0:
         return zero(dtype)
+    if isinstance(value, dict) and value.keys() == {name for name, _ in data_type.fields}:
+        parts = ((as_fill(value[name], kind), kind.dtype.itemsize) for name, kind in data_type.fields)
+        return bits(b"".join(part.tobytes().ljust(size, b"\0") for part, size in parts), dtype)
     if isinstance(value, np.void):
         value = value.tobytes() if dtype.names is None else value
     elif isinstance(value, list) and dtype.names is None:
@@ -149,6 +164,25 @@ def _from_void(value: Any, data_type: DataType) -> np.generic:
     return _one(np.array(tuple(value) if isinstance(value, list) else value, dtype), value, data_type)
 
 
+def _from_str(value: Any, data_type: DataType) -> str:
+    if isinstance(value, int) and value == 0:
+        return ""
+    return read_text(str(value) if isinstance(value, str) else value, data_type, 3)
+
+
+def _from_byte_string(value: Any, data_type: DataType) -> bytes:
+    if isinstance(value, int) and value == 0:
+        return b""
+    if not isinstance(value, bytes | bytearray | str):
+        refuse(value, data_type, "bytes are needed")
+    return value.encode("ascii") if isinstance(value, str) else bytes(value)
+
+
+def _from_object(value: Any, data_type: DataType) -> Any:
+    encode_fill(value, data_type, 2)
+    return value
+
+
 _CONVERT = {
     "b": _from_bool,
     "i": _from_int,
@@ -160,5 +194,8 @@ _CONVERT = {
     "S": _from_text,
     "U": _from_text,
     "V": _from_void,
-    "T": _from_void,
+    "R": _from_void,
+    "T": _from_str,
+    "B": _from_byte_string,
+    "O": _from_object,
 }

@@ -1,15 +1,14 @@
-"""Data types by the names that Zarr 2 and 3 give them, as NumPy types and back.
+"""What a data type is, and data types by the names that Zarr 3 gives them.
 
 The rule: read what the specifications allow and what known writers wrote; name only what the specifications
-allow.
+allow, and what zarr-python writes where they have no name.
 """
 
 from __future__ import annotations
 
-import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
@@ -17,14 +16,20 @@ import numpy as np
 from gpuzarr.errors import MetadataError, UnsupportedError
 
 __all__ = [
+    "BITS",
+    "COMPLEX",
     "JSON",
+    "MAX_ITEM",
+    "MAX_NESTING",
     "ML_FLOATS",
     "ML_INTS",
+    "ML_NAMES",
+    "STRING",
     "DataType",
     "MetadataWarning",
-    "from_numpy",
-    "from_v2",
     "from_v3",
+    "plain",
+    "refuse_type",
 ]
 
 JSON: TypeAlias = "dict[str, JSON] | list[JSON] | str | int | float | None"
@@ -38,49 +43,38 @@ MAX_NESTING = 32
 
 ML_INTS = frozenset({"int2", "int4", "uint2", "uint4"})
 _SMALL_FLOATS = (
-    "e3m4",
-    "e4m3",
-    "e4m3b11fnuz",
-    "e4m3fn",  # ml_dtypes' name, which TensorStore writes; not registered
-    "e4m3fnuz",
-    "e5m2",
-    "e5m2fnuz",
-    "e8m0fnu",
+    "float4_e2m1fn",
+    "float6_e2m3fn",
+    "float6_e3m2fn",
+    "float8_e3m4",
+    "float8_e4m3",
+    "float8_e4m3b11fnuz",
+    "float8_e4m3fn",  # ml_dtypes' name, which TensorStore writes; not registered
+    "float8_e4m3fnuz",
+    "float8_e5m2",
+    "float8_e5m2fnuz",
+    "float8_e8m0fnu",
 )
-ML_FLOATS = frozenset({"bfloat16", "float4_e2m1fn", *(f"float8_{n}" for n in _SMALL_FLOATS)})
+ML_FLOATS = frozenset({"bfloat16", *_SMALL_FLOATS})
 ML_NAMES = ML_INTS | ML_FLOATS
+ML_COMPLEX = {"complex_bfloat16": "bcomplex32", "complex_float16": "complex32"}
+"""Complex types that ml_dtypes has, and its names for them."""
 
-_LATER = frozenset(
-    {
-        "string",
-        "bytes",
-        "variable_length_bytes",
-        "fixed_length_utf32",
-        "null_terminated_bytes",
-        "raw_bytes",
-        "struct",
-        "structured",
-        "numpy.datetime64",
-        "numpy.timedelta64",
-        "float6_e2m3fn",
-        "float6_e3m2fn",
-        "complex_bfloat16",
-        "complex_float16",
-        "complex_float4_e2m1fn",
-        "complex_float6_e2m3fn",
-        "complex_float6_e3m2fn",
-        *(f"complex_float8_{n}" for n in _SMALL_FLOATS),
-    }
-)
+COMPLEX = frozenset({*ML_COMPLEX, *(f"complex_{name}" for name in _SMALL_FLOATS)})
+"""Complex types that NumPy lacks; those that ml_dtypes lacks too are structured types of two parts."""
+
+_SIXES = ("float6_e2m3fn", "float6_e3m2fn", "complex_float6_e2m3fn", "complex_float6_e3m2fn")
+_FOURS = ("int4", "uint4", "float4_e2m1fn", "complex_float4_e2m1fn")
+BITS = dict.fromkeys(("int2", "uint2"), 2) | dict.fromkeys(_FOURS, 4) | dict.fromkeys(_SIXES, 6)
+"""Bits that are used of each byte of types of less than a byte, which are stored one a byte."""
+
+STRING: np.dtype[Any] = np.dtypes.StringDType()
+"""NumPy's strings of any length, which zarr-python gives too."""
+
+UNITS = frozenset(("Y", "M", "W", "D", "h", "m", "s", "ms", "us", "μs", "ns", "ps", "fs", "as", "generic"))
 
 _INTS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 _CORE = ("bool", *_INTS, "float16", "float32", "float64", "complex64", "complex128")
-
-_TYPESTR = re.compile(
-    r"([<>|])([biufcmMSUV])([0-9]{0,10})(\[(?:([0-9]{0,10})(?:Y|M|W|D|h|m|s|ms|us|μs|ns|ps|fs|as)|generic)\])?",
-    re.ASCII,
-)
-_SIZES = {"b": (1,), "i": (1, 2, 4, 8), "u": (1, 2, 4, 8), "f": (2, 4, 8), "c": (8, 16), "m": (8,), "M": (8,)}
 
 
 class MetadataWarning(UserWarning):
@@ -93,227 +87,220 @@ class DataType:
 
     `dtype` is in native byte order throughout; `wire` is in the order of the stored bytes (format 2: the type
     string's own; format 3: little endian, which the `bytes` codec's `endian` overrides); `json` is the name
-    in the node's own format; `name` is for people.
+    in the node's own format; `name` is for people; `fields` are those of a structured type of format 3.
 
-    >>> big = from_v2(">u2", "")
-    >>> big.wire.str, big.json, big.name
-    ('>u2', '>u2', 'uint16')
+    Types of no fixed size are "string" (in memory NumPy's `StringDType`), "bytes" and "object" (Python objects).
+
+    >>> from_v3("bytes", "").dtype, from_v3("string", "").dtype
+    (dtype('O'), StringDType())
     """
 
     dtype: np.dtype[Any]
     wire: np.dtype[Any]
     json: JSON = field(hash=False)
     name: str
+    fields: tuple[tuple[str, DataType], ...] = field(default=(), hash=False)
+
+    @property
+    def is_object(self) -> bool:
+        """Whether elements are Python objects or strings, of no fixed size."""
+        return self.dtype.hasobject
 
 
 def from_v3(value: JSON, path: str | None) -> DataType:
     """The type that a `data_type` member names.
 
-    Zarr 3.1 core, section "Data types", and the folder data-types of zarr-extensions. Raises MetadataError
-    where nothing has that name, UnsupportedError for a known type that is not read (yet).
+    Zarr 3.1 core, section "Data types", the folder data-types of zarr-extensions, and the names of zarr-python
+    (`null_terminated_bytes`, `raw_bytes`, `variable_length_bytes`). Raises MetadataError where nothing has that
+    name, UnsupportedError for a known type that needs a package which is not there.
 
     >>> from_v3("float32", "").dtype
     dtype('float32')
     >>> from_v3("r24", "").dtype
     dtype('V3')
+    >>> from_v3({"name": "numpy.datetime64", "configuration": {"unit": "ms", "scale_factor": 10}}, "").dtype
+    dtype('<M8[10ms]')
     """
+    return _v3(value, path, 0)
+
+
+def _v3(value: JSON, path: str | None, depth: int) -> DataType:
     if isinstance(value, str):
         core = _V3_CORE.get(value)
         return core if core is not None else _v3_named(value, path)
     if not isinstance(value, dict) or not isinstance(value.get("name"), str):
-        _refuse("is neither a name nor an object with a name", path)
-    name = str(value["name"])
-    if name in _LATER:
-        _later(name, path)
+        refuse_type("is neither a name nor an object with a name", path)
+    name, configuration = str(value["name"]), value.get("configuration", {})
     if value.get("must_understand", True) is not True:
-        _refuse("must be understood, and says that it need not be", path)
-    if value.keys() - {"name", "configuration", "must_understand"} or value.get("configuration", {}) != {}:
-        _refuse(f"{name!r} takes no configuration", path)
-    return from_v3(name, path)
+        refuse_type("must be understood, and says that it need not be", path)
+    if value.keys() - {"name", "configuration", "must_understand"} or not isinstance(configuration, dict):
+        refuse_type(f"{name!r:.100} has a member that types have not", path)
+    if name in ("struct", "structured"):
+        return _struct(name, configuration, path, depth)
+    if name in _CONFIGURED:
+        return _CONFIGURED[name](name, configuration, path)
+    if configuration:
+        refuse_type(f"{name!r:.100} takes no configuration", path)
+    return _v3(name, path, depth)
 
 
 def _v3_named(name: str, path: str | None) -> DataType:
     if name in ML_NAMES:
-        dtype = _ml_dtype(name, path)
+        dtype = _ml_dtype(name, name, path)
         return DataType(dtype, dtype, name, name)
-    if name in _LATER:
-        _later(name, path)
+    if name in COMPLEX:
+        return _complex(name, path)
+    if name in _CONFIGURED or name in ("struct", "structured"):
+        refuse_type(f"{name!r} needs a configuration", path)
     raw = re.fullmatch(r"r([1-9][0-9]{0,10})", name, re.ASCII)
     if raw is None:
-        _refuse(f"unknown data type {name!r:.100}", path)
-    return _raw(int(raw[1]), path)
+        refuse_type(f"unknown data type {name!r:.100}", path)
+    return _raw_bits(int(raw[1]), path)
 
 
-def _raw(bits: int, path: str | None) -> DataType:
+def _raw_bits(bits: int, path: str | None) -> DataType:
     if bits % 8 or bits // 8 > MAX_ITEM:
-        _refuse(f"r{bits}: the bits must be whole bytes, {MAX_ITEM} at most", path)
+        refuse_type(f"r{bits}: the bits must be whole bytes, {MAX_ITEM} at most", path)
     dtype = np.dtype(f"V{bits // 8}")
     return DataType(dtype, dtype, f"r{bits}", f"r{bits}")
 
 
-def _ml_dtype(name: str, path: str | None) -> np.dtype[Any]:
+def _ml_dtype(name: str, attribute: str, path: str | None) -> np.dtype[Any]:
     try:
         import ml_dtypes
     except ImportError:
         raise UnsupportedError(
             f"data type {name} needs ml_dtypes: pip install gpuzarr[dtypes]", feature=name, path=path
         ) from None
-    if not hasattr(ml_dtypes, name):
+    if not hasattr(ml_dtypes, attribute):
         raise UnsupportedError(f"data type {name} needs a newer ml_dtypes", feature=name, path=path)
-    dtype: np.dtype[Any] = np.dtype(getattr(ml_dtypes, name))
+    dtype: np.dtype[Any] = np.dtype(getattr(ml_dtypes, attribute))
     return dtype
 
 
-def _refuse(reason: str, path: str | None) -> NoReturn:
+def _complex(name: str, path: str | None) -> DataType:
+    part = name.removeprefix("complex_")
+    if name in ML_COMPLEX:
+        dtype = _ml_dtype(name, ML_COMPLEX[name], path)
+    else:
+        half = _ml_dtype(part, part, path)
+        dtype = np.dtype([("real", half), ("imag", half)])
+    return DataType(dtype, dtype, name, name)
+
+
+def refuse_type(reason: str, path: str | None) -> NoReturn:
     raise MetadataError(reason, path=path, field="data_type")
 
 
-def _later(name: str, path: str | None) -> NoReturn:
-    raise UnsupportedError(f"data type {name} is not read yet", feature=f"data type {name}", path=path)
+# ---- types with a configuration --------------------------------------------------------------------------------------
 
 
-def from_v2(value: JSON, path: str | None) -> DataType:
-    """The type that a `dtype` member names (Zarr 2, section "Data type encoding").
-
-    Type strings of NumPy's array interface, byte order first, and lists of `[name, type]` or `[name, type,
-    shape]`. Raises MetadataError for what names no type, UnsupportedError for objects (`|O`) and extended
-    precision.
-
-    >>> from_v2([["x", "<f4"], ["rgb", "|u1", [3]]], "").dtype
-    dtype([('x', '<f4'), ('rgb', 'u1', (3,))])
-    """
-    if isinstance(value, str):
-        return _v2_simple(value, path)
-    return _of_wire(_v2_wire(value, path, 0))
+def _length(name: str, configuration: dict[str, JSON], path: str | None) -> int:
+    length = configuration.get("length_bytes")
+    if configuration.keys() != {"length_bytes"} or type(length) is not int or not 0 < length <= MAX_ITEM:
+        refuse_type(f"{name}: the configuration is length_bytes, an integer from 1 to {MAX_ITEM}", path)
+    return length
 
 
-@lru_cache(maxsize=256)
-def _v2_simple(typestr: str, path: str | None) -> DataType:
-    return _of_wire(_typestr(typestr, path))
+def _text(name: str, configuration: dict[str, JSON], path: str | None) -> DataType:
+    length = _length(name, configuration, path)
+    if length % 4:
+        refuse_type(f"{name}: length_bytes {length} is no multiple of 4", path)
+    dtype: np.dtype[Any] = np.dtype(f"U{length // 4}")
+    return DataType(dtype, dtype.newbyteorder("<"), _json(name, configuration), f"U{length // 4}")
 
 
-def _of_wire(wire: np.dtype[Any]) -> DataType:
-    dtype: np.dtype[Any] = wire.newbyteorder("=")
-    return DataType(dtype, wire, _v2_json(wire), _short(dtype))
+def _byte_strings(name: str, configuration: dict[str, JSON], path: str | None) -> DataType:
+    letter = "S" if name == "null_terminated_bytes" else "V"
+    dtype: np.dtype[Any] = np.dtype(f"{letter}{_length(name, configuration, path)}")
+    return DataType(dtype, dtype, _json(name, configuration), dtype.str[1:])
 
 
-def _v2_wire(value: JSON, path: str | None, depth: int) -> np.dtype[Any]:
-    if isinstance(value, str):
-        return _typestr(value, path)
-    if not isinstance(value, list) or not value:
-        _refuse("is neither a type string nor a list of fields", path)
+def _time(name: str, configuration: dict[str, JSON], path: str | None) -> DataType:
+    unit, scale = configuration.get("unit"), configuration.get("scale_factor")
+    if configuration.keys() != {"unit", "scale_factor"} or unit not in UNITS:
+        refuse_type(f"{name}: the configuration is unit, one of NumPy's, and scale_factor", path)
+    if type(scale) is not int or not 0 < scale < 1 << 31:
+        refuse_type(f"{name}: scale_factor {scale!r:.100} is no integer from 1 to 2147483647", path)
+    kind = "M8" if name == "numpy.datetime64" else "m8"
+    # Of no unit there are no multiples, in NumPy and in zarr-python.
+    dtype: np.dtype[Any] = np.dtype(kind if unit == "generic" else f"{kind}[{scale}{unit}]")
+    return DataType(dtype, dtype.newbyteorder("<"), _json(name, configuration), dtype.name)
+
+
+def _json(name: str, configuration: dict[str, JSON]) -> JSON:
+    return {"name": name, "configuration": configuration}
+
+
+_CONFIGURED: dict[str, Callable[[str, dict[str, JSON], str | None], DataType]] = {
+    "fixed_length_utf32": _text,
+    "null_terminated_bytes": _byte_strings,
+    "raw_bytes": _byte_strings,
+    "numpy.datetime64": _time,
+    "numpy.timedelta64": _time,
+}
+
+
+def _struct(name: str, configuration: dict[str, JSON], path: str | None, depth: int) -> DataType:
+    """`struct`, or `structured`, its name before it was registered; either form of a field is read under either."""
+    listed = configuration.get("fields")
+    if configuration.keys() != {"fields"} or not isinstance(listed, list) or not listed:
+        refuse_type(f"{name}: the configuration is fields, a list", path)
     if depth == MAX_NESTING:
-        _refuse(f"nested deeper than {MAX_NESTING} structured types", path)
-    fields = [_v2_field(item, path, depth) for item in value]
-    if sum(dtype.itemsize * math.prod(shape) for _, dtype, shape in fields) > MAX_ITEM:
-        _refuse(f"an element is larger than {MAX_ITEM} bytes", path)
-    try:
-        return np.dtype(fields)
-    except (TypeError, ValueError) as error:
-        raise MetadataError(f"not a structured type: {error}", path=path, field="data_type") from None
+        refuse_type(f"nested deeper than {MAX_NESTING} structured types", path)
+    fields = tuple(_struct_field(item, path, depth) for item in listed)
+    if len({label for label, _ in fields}) < len(fields):
+        refuse_type(f"{name}: two fields have one name", path)
+    if sum(kind.wire.itemsize for _, kind in fields) > MAX_ITEM:
+        refuse_type(f"an element is larger than {MAX_ITEM} bytes", path)
+    dtype = np.dtype([(label, kind.dtype) for label, kind in fields])
+    wire = np.dtype([(label, kind.wire) for label, kind in fields])
+    shown = ", ".join(f"{label}: {kind.name}" for label, kind in fields)
+    return DataType(dtype, wire, _json(name, configuration), f"struct({shown})", fields)
 
 
-def _v2_field(item: JSON, path: str | None, depth: int) -> tuple[str, np.dtype[Any], tuple[int, ...]]:
-    if not isinstance(item, list) or len(item) not in (2, 3) or not isinstance(item[0], str):
-        _refuse("a field is [name, type] or [name, type, shape]", path)
-    shape = item[2] if len(item) == 3 else []
-    lengths = shape if isinstance(shape, list) else [shape]
-    if not all(type(n) is int and 0 < n <= MAX_ITEM for n in lengths):
-        _refuse(f"the shape of field {item[0]!r:.100} is not a list of positive integers", path)
-    return item[0], _v2_wire(item[1], path, depth + 1), tuple(n for n in lengths if isinstance(n, int))
+def _struct_field(item: JSON, path: str | None, depth: int) -> tuple[str, DataType]:
+    if isinstance(item, list) and len(item) == 2:
+        item = {"name": item[0], "data_type": item[1]}
+    if not isinstance(item, dict) or item.keys() != {"name", "data_type"}:
+        refuse_type("a field is an object of name and data_type", path)
+    label = item["name"]
+    if not isinstance(label, str) or not label:
+        refuse_type(f"{label!r:.100} is no name of a field", path)
+    kind = _v3(item["data_type"], path, depth + 1)
+    if kind.is_object:
+        refuse_type(f"field {label!r:.100}: {kind.name} has no fixed size", path)
+    return label, kind
 
 
-def _typestr(typestr: str, path: str | None) -> np.dtype[Any]:
-    if typestr == "|O":
-        raise UnsupportedError("arrays of objects are not read yet", feature="data type |O", path=path)
-    match = _TYPESTR.fullmatch(typestr)
-    if match is None:
-        _refuse(f"{typestr!r:.100} is not a type string such as '<f4'", path)
-    order, kind, digits, unit, multiple = match.groups()
-    size = int(digits or "0")
-    if kind in "fc" and size in (10, 12, 16, 20, 24, 32) and size not in _SIZES[kind]:
-        raise UnsupportedError(f"{typestr}: extended precision", feature="extended precision", path=path)
-    if kind in _SIZES and size not in _SIZES[kind]:
-        _refuse(f"{typestr!r} has a size that no such type has", path)
-    if not 0 < size * (4 if kind == "U" else 1) <= MAX_ITEM:
-        _refuse(f"{typestr!r}: an element has 1 to {MAX_ITEM} bytes", path)
-    if order == "|" and size > 1 and kind not in "SV":
-        _refuse(f"{typestr!r} does not say its byte order", path)
-    if unit and (kind not in "mM" or (multiple and not 0 < int(multiple) < 1 << 31)):
-        _refuse(f"{typestr!r} has a unit that it can't have", path)
-    try:
-        return np.dtype(typestr)
-    except TypeError as error:
-        raise MetadataError(f"{typestr!r} is no type: {error}", path=path, field="data_type") from None
+# ---- how elements are moved ------------------------------------------------------------------------------------------
 
 
-def _v2_json(wire: np.dtype[Any]) -> JSON:
-    if wire.fields is None or wire.names is None:
-        return wire.str
-    out: list[JSON] = []
-    for name in wire.names:
-        sub = wire.fields[name][0]
-        entry: list[JSON] = [name, _v2_json(sub.base)]
-        out.append([*entry, list(sub.shape)] if sub.shape else entry)
-    return out
+def plain(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The same type with unsigned integers for those that NumPy only knows by extension: it moves and swaps these.
 
-
-def _short(dtype: np.dtype[Any]) -> str:
-    """A name for people: NumPy's, but sizes of strings in characters, and the fields of a structured type.
-
-    >>> _short(np.dtype("U3")), _short(np.dtype([("x", "f4"), ("y", "i2", (3,))]))
-    ('U3', 'struct(x: float32, y: int16[3])')
+    >>> plain(np.dtype([("x", "<f4")]))
+    dtype([('x', '<f4')])
     """
     if dtype.fields is not None and dtype.names is not None:
-        parts = (f"{name}: {_short(dtype.fields[name][0])}" for name in dtype.names)
-        return f"struct({', '.join(parts)})"
+        names = dtype.names
+        return np.dtype([(name, plain(dtype.fields[name][0])) for name in names])
     if dtype.subdtype is not None:
-        return f"{_short(dtype.base)}[{', '.join(map(str, dtype.shape))}]"
-    return dtype.str[1:] if dtype.kind in "SUV" else dtype.name
-
-
-def from_numpy(dtype: Any, zarr_format: int) -> DataType:
-    """The type that `create_array(dtype=...)` asks for: anything `numpy.dtype` takes, or a Zarr 3 name.
-
-    Format 2 keeps the byte order that is asked for; format 3 leaves it to the `bytes` codec. Raises
-    MetadataError for what is no type, UnsupportedError for one that the format can't name (yet).
-
-    >>> from_numpy("bfloat16", 3).name, from_numpy(">i4", 2).json, from_numpy(">i4", 3).json
-    ('bfloat16', '>i4', 'int32')
-    """
-    if isinstance(dtype, DataType):
-        dtype = dtype.wire
-    if isinstance(dtype, str) and (dtype in ML_NAMES or re.fullmatch(r"r[0-9]+", dtype, re.ASCII)):
-        return _v3_only(dtype, zarr_format)
-    try:
-        wanted = np.dtype(dtype)
-    except (TypeError, ValueError) as error:
-        if zarr_format == 3 and isinstance(dtype, str):
-            return from_v3(dtype, None)
-        raise MetadataError(f"not a data type: {error}", field="data_type") from None
-    if wanted.type.__module__ == "ml_dtypes":
-        return _v3_only(wanted.name, zarr_format)
-    if wanted.subdtype is not None:
-        _refuse(f"{dtype!r:.100} is a shape of elements, not an element", None)
-    return from_v2(_v2_json(wanted), None) if zarr_format == 2 else _v3_of(wanted)
-
-
-def _v3_only(name: str, zarr_format: int) -> DataType:
-    if zarr_format != 3:
-        feature = f"data type {name} in format 2"
-        raise UnsupportedError(f"only Zarr format 3 has data type {name}", feature=feature)
-    return from_v3(name, None)
-
-
-def _v3_of(dtype: np.dtype[Any]) -> DataType:
-    if dtype.kind == "V" and dtype.names is None:
-        return from_v3(f"r{dtype.itemsize * 8}", None)
-    if dtype.name not in _V3_CORE:
-        _later(dtype.name, None)
-    return _V3_CORE[dtype.name]
+        return np.dtype((plain(dtype.base), dtype.shape))
+    if dtype.type.__module__.partition(".")[0] != "ml_dtypes":
+        return dtype
+    if dtype.name in ML_COMPLEX.values():
+        return np.dtype([(name, f"u{dtype.itemsize // 2}") for name in ("real", "imag")])
+    return np.dtype(f"u{dtype.itemsize}")
 
 
 _V3_CORE = {n: DataType(np.dtype(n), np.dtype(n).newbyteorder("<"), n, n) for n in _CORE}
 # registered in zarr-extensions as other names of the core types
 _V3_CORE["complex_float32"] = _V3_CORE["complex64"]
 _V3_CORE["complex_float64"] = _V3_CORE["complex128"]
+_OBJECT = np.dtype(object)
+_V3_CORE["string"] = DataType(STRING, STRING, "string", "string")
+_V3_CORE["bytes"] = DataType(_OBJECT, _OBJECT, "bytes", "bytes")
+_V3_CORE["variable_length_utf8"] = _V3_CORE["string"]
+# zarr-python's own name, which stays where it is read: its first releases know no other
+_V3_CORE["variable_length_bytes"] = DataType(_OBJECT, _OBJECT, "variable_length_bytes", "bytes")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from gpuzarr.codecs.base import Stage
 from gpuzarr.codecs.chain import Chain
 from gpuzarr.execute.work import COST, OTHER
 
@@ -37,6 +38,9 @@ SPEEDS = {
 
 BUS = 25.0
 """Bytes a nanosecond (GB/s) that cross to a device from pinned memory (czarr's measurement on an H100)."""
+
+RATIO = 2.0
+"""Decoded bytes of a stored one, which alone crosses where it is decoded on the device; it is not known beforehand."""
 
 LAUNCHES = 100_000.0
 """Nanoseconds that a window costs, however small."""
@@ -69,19 +73,22 @@ def choose(chain: Chain, chunks: int, where: Where, threads: int, simulated: boo
 
 def _device_time(chain: Chain, chunks: int) -> float:
     nbytes = chain.elements.nbytes
-    time = LAUNCHES + chunks * nbytes / BUS
+    time = LAUNCHES + chunks * nbytes / RATIO / BUS
     for stage in chain.stages:
-        blosc = stage.name == "blosc"
-        codec = {"lz4hc": "lz4"}.get(name := str(getattr(stage, "cname", stage.name)), name)
-        speed = SPEEDS.get(codec)
-        if speed is None:
-            continue
-        stream = min(nbytes, BLOCK) if blosc else nbytes
-        time += max(stream * speed.stream, chunks * nbytes / speed.most)
+        speed = SPEEDS.get(_compressor(stage))
+        if speed is not None:
+            stream = min(nbytes, BLOCK) if stage.name == "blosc" else nbytes
+            time += max(stream * speed.stream, chunks * nbytes / speed.most)
     return time
 
 
 def _host_time(chain: Chain, chunks: int, threads: int) -> float:
-    cost = sum(COST.get(stage.name, OTHER) for stage in chain.stages)
+    cost = sum(COST.get(_compressor(stage), OTHER) for stage in chain.stages)
     total = chunks * chain.elements.nbytes
     return LAUNCHES + total / BUS + total * cost / min(threads, max(1, chunks))
+
+
+def _compressor(stage: Stage) -> str:
+    """What compresses: of Blosc, the codec inside."""
+    name = str(getattr(stage, "cname", stage.name))
+    return "lz4" if name == "lz4hc" else name

@@ -148,6 +148,12 @@ def _read_args(
     return args, status
 
 
+def in_files(work: Work) -> bool:
+    """Whether the values are plain files, which the module opens, and of which it joins the requests, by itself."""
+    keys = work.plan.keys
+    return isinstance(keys, KeyTable) and work.job.source.path_of(keys.folder) is not None
+
+
 def _files(work: Work) -> tuple[Any, ...] | None:
     """Where the module finds the values by itself, if they are plain files."""
     keys, plan, a = work.plan.keys, work.plan, native.address
@@ -223,7 +229,7 @@ class Writer:
 
     def __init__(self, leaf: Leaf, tiles: Boxes, bound: Program) -> None:
         layout, values, a, n = leaf.layout, leaf.values, native.address, len(leaf.plan)
-        self.module, self.leaf, self.whole = bound.module, leaf, leaf.plan.whole
+        self.module, self.whole = bound.module, leaf.plan.whole
         self.size, self.status = np.zeros(n, np.int64), np.zeros(n, np.int32)
         strides = np.array(values.strides, np.int64)
         # A tile's place in the chunk is its target here, and its place in the values its source.

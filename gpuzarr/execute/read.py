@@ -111,5 +111,5 @@ def _read_chunks(plan: ReadPlan, chain: Chain, job: ReadJob) -> None:
         read_windows(work, job.device)
         return
     task = compiled.reader(work) if job.native else None
-    runs = work.runs()
+    runs = work.runs(apart=task is not None and compiled.in_files(work))
     job.pool.run(task or work.run, runs, len(runs))

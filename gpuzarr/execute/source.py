@@ -64,10 +64,9 @@ class Source:
         """The shard index at a range of a value, or None where there is no value."""
         # The version is taken before the bytes: if the value changes in between, the next look-up sees it.
         version = None if self._versions is None else self._versions.version(key)
-        if version is not None:
-            kept = self._indexes.get((key, wanted.offset))
-            if kept is not None and kept[0] == version:
-                return kept[1]
+        kept = self._indexes.get((key, wanted.offset))
+        if kept is not None and version is not None and kept[0] == version:
+            return kept[1]
         data = self.get(key, wanted)
         if data is None:
             return None
@@ -75,6 +74,16 @@ class Source:
         if version is not None:
             self._keep((key, wanted.offset), version, index)
         return index
+
+    @property
+    def keeps(self) -> bool:
+        """Whether any shard index was read before."""
+        return bool(self._indexes)
+
+    def kept(self, key: str, offset: int) -> NDArray[np.int64] | None:
+        """A shard index that was read before, if the value is still what it was."""
+        found = self._indexes.get((key, offset))
+        return None if found is None or found[0] != self._versions.version(key) else found[1]
 
     def _keep(self, name: tuple[str, int], version: Hashable, index: NDArray[np.int64]) -> None:
         # Never waited for: nothing is lost.

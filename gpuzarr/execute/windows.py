@@ -20,7 +20,7 @@ from gpuzarr.batch import Boxes, Layout
 from gpuzarr.codecs.chain import Chain
 from gpuzarr.codecs.device import DeviceChain, Strings
 from gpuzarr.cuda import tiles as device_tiles
-from gpuzarr.cuda.launch import Item
+from gpuzarr.cuda.launch import CODES, Item
 from gpuzarr.cuda.program import ABSOLUTE, ALIGN, INPUT, Builder, Decode, Places, Program, aligned, resolve
 from gpuzarr.errors import UnsupportedError
 from gpuzarr.execute.choice import Choice, Where, choose
@@ -30,7 +30,7 @@ from gpuzarr.plan import ReadPlan
 if TYPE_CHECKING:
     from gpuzarr.cuda.device import Block, Device
 
-__all__ = ["DeviceTarget", "fill_absent", "move", "read_windows"]
+__all__ = ["Cast", "DeviceTarget", "fill_absent", "move", "read_windows"]
 
 Column = NDArray[np.int64]
 
@@ -39,6 +39,23 @@ Staging = Callable[[int], NDArray[np.uint8]]
 
 FLIGHTS = 2
 """Windows in flight."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """A conversion of elements: from the array's data type to that of the result, both of `CODES`."""
+
+    stored: np.dtype[Any]
+    wanted: np.dtype[Any]
+
+    @property
+    def codes(self) -> tuple[int, int]:
+        return CODES[self.stored.name], CODES[self.wanted.name]
+
+    def one(self, value: NDArray[Any]) -> NDArray[Any]:
+        """One element, converted; `value` may be in the type that moves elements."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            return value.view(self.stored).astype(self.wanted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +75,7 @@ class DeviceTarget:
     `chain` decodes the innermost chunks on the device, unless it says why not. `window` is the most decoded bytes
     of a window (one chunk at least). `decode` says where, if it could be either; with `strict` nothing is decoded
     on the host. With a `rehearsal` all is done but what needs the device, and each window that there is is noted in it.
+    With a `cast` elements are converted when they are scattered.
     """
 
     device: Device
@@ -67,6 +85,7 @@ class DeviceTarget:
     decode: Where
     strict: bool
     rehearsal: list[Rehearsed] | None = None
+    cast: Cast | None = None
 
     def staging(self, nbytes: int) -> NDArray[np.uint8]:
         """Pinned memory; for a rehearsal any."""
@@ -148,7 +167,8 @@ def parts(rows: Column, chain: Chain, budget: int) -> list[Column]:
 def fill_absent(plan: ReadPlan, layout: Layout, outs: list[NDArray[Any]], job: ReadJob, target: DeviceTarget) -> None:
     """Give the tiles of inner chunks that no shard holds the fill value: one launch for each level of shards."""
     b = Builder(0, 0)
-    item = (np.int32(layout.dtype.itemsize), np.int32(0), b.column(fill_bytes(layout, job)))
+    fill = fill_value(layout, job)
+    item = Item(fill.itemsize, 0, b.column(repeated(fill)))
     for (tiles, _), out in zip(plan.absent, outs, strict=True):
         if len(tiles):
             nothing = Places.at(ABSOLUTE, np.zeros(len(tiles), np.int64))
@@ -162,7 +182,7 @@ def fill_absent(plan: ReadPlan, layout: Layout, outs: list[NDArray[Any]], job: R
 def move(source: NDArray[Any], out: NDArray[Any], target: DeviceTarget) -> None:
     """Copy an array on a device to another of its shape, whatever the strides of both."""
     b = Builder(0, 0)
-    item = (np.int32(out.itemsize), np.int32(0), b.column(b"\0"))
+    item = Item(out.itemsize, 0, b.column(b"\0"))
     zero = np.zeros((1, out.ndim), np.int64)
     whole = Boxes(zero, zero, np.array([out.shape], np.int64), zero + 1)
     place = Places.at(ABSOLUTE, [device_tiles.address(source)])
@@ -171,9 +191,15 @@ def move(source: NDArray[Any], out: NDArray[Any], target: DeviceTarget) -> None:
     _land(_launch(program, target.staging(program.nbytes), target, np.zeros(0, np.int64)), target)
 
 
-def fill_bytes(layout: Layout, job: ReadJob) -> bytes:
-    """The fill value as the result has it, repeated where 16 bytes at once can be made of it."""
-    return np.asarray(job.fill, layout.dtype).tobytes() * max(1, 16 // max(1, layout.dtype.itemsize))
+def fill_value(layout: Layout, job: ReadJob) -> NDArray[Any]:
+    """The fill value as the result has it."""
+    fill = np.asarray(job.fill, layout.dtype)
+    return fill if job.device is None or job.device.cast is None else job.device.cast.one(fill)
+
+
+def repeated(fill: NDArray[Any]) -> bytes:
+    """The bytes of an element, repeated where 16 bytes at once can be made of it."""
+    return fill.tobytes() * max(1, 16 // max(1, fill.itemsize))
 
 
 def _fly(work: Work, target: DeviceTarget, groups: list[Column], on_host: bool) -> Column:
@@ -262,11 +288,13 @@ def prepare(work: Work, window: Window, chain: DeviceChain) -> tuple[Program, Co
     """A window's program, and which of its rows it leaves out because the device can't take them."""
     layout = work.chain.elements
     b = Builder(len(window.rows), window.end)
-    swap = max(layout.swap, 0)
-    item = (np.int32(layout.dtype.itemsize), np.int32(swap), b.column(fill_bytes(layout, work.job)))
+    cast = None if work.job.device is None else work.job.device.cast
+    fill = b.column(repeated(fill_value(layout, work.job)))
+    item = Item(layout.dtype.itemsize, max(layout.swap, 0), fill, None if cast is None else cast.codes)
     present = np.flatnonzero(window.size >= 0)
     data = Strings(present, Places.at(INPUT, window.offset[present]), window.size[present], window.slab)
-    straight = _straight(work, window.rows[present], layout, any(step.moves for step in chain.steps))
+    moved = cast is None and any(step.moves for step in chain.steps)
+    straight = _straight(work, window.rows[present], layout, moved)
     made = chain.add(b, data, _targets(b, work, window.rows[present], straight, layout.nbytes))
     b.refused[made.rows[made.size != layout.nbytes]] = True
     made = made.take(made.size == layout.nbytes)

@@ -23,7 +23,7 @@ from gpuzarr.store import Buffer
 if TYPE_CHECKING:
     from gpuzarr.execute.windows import DeviceTarget
 
-__all__ = ["ReadJob", "Work", "fetch", "located"]
+__all__ = ["ReadJob", "Work", "fetch", "located", "nanoseconds"]
 
 GAP = 4 << 10
 """Unwanted bytes that cost less to read than a second request does. The compiled module has the same number."""
@@ -34,7 +34,7 @@ EXTENT = 256 << 10
 RUN = 200_000
 """Nanoseconds of work in a run of rows at least: less does not pay for waking a thread."""
 
-COST = {"blosc": 0.5, "crc32c": 0.1, "gzip": 2.0, "lz4": 0.3, "zlib": 2.0, "zstd": 1.5}
+COST = {"blosc": 0.5, "blosclz": 0.6, "crc32c": 0.1, "gzip": 2.0, "lz4": 0.3, "snappy": 0.4, "zlib": 2.0, "zstd": 1.5}
 """Nanoseconds that decoding takes a byte, by codec, on the machine of benchmarks/README.md; others take longer."""
 
 COPY, OTHER = 0.2, 5.0
@@ -57,6 +57,11 @@ class ReadJob:
     out: NDArray[Any]
     native: bool
     device: DeviceTarget | None = None
+
+
+def nanoseconds(chain: Chain) -> float:
+    """What fetching, decoding and scattering one chunk takes, about."""
+    return max(1, chain.elements.nbytes) * (COPY + sum(COST.get(stage.name, OTHER) for stage in chain.stages))
 
 
 class Work:
@@ -86,16 +91,18 @@ class Work:
     def at(self) -> NDArray[np.int64]:
         return self._joined[2]
 
-    def runs(self) -> list[range]:
-        """Rows in runs for the threads; rows of one request stay together."""
+    def runs(self, apart: bool = False) -> list[range]:
+        """Rows in runs for the threads; rows of one request stay together, unless they may be `apart`."""
         n, threads = len(self.plan), self.job.pool.threads
         nbytes = max(1, self.chain.elements.nbytes)
-        each = nbytes * (COPY + sum(COST.get(stage.name, OTHER) for stage in self.chain.stages))
+        each = nanoseconds(self.chain)
         alone = threads < 2 or n * each < 2 * RUN
         per = n if alone else max(1, math.ceil(RUN / each), n // (threads * 8))
         per = min(per, max(1, LONGEST // nbytes))
         if per >= n:
             return [range(n)]
+        if apart or self.plan.length[0] == WHOLE:  # which requests are joined takes longer to find than a small read
+            return [range(k, min(k + per, n)) for k in range(0, n, per)]
         border = np.append(np.searchsorted(self.which, self.which[::per]), n)
         border = border[np.concatenate(([True], np.diff(border) > 0))].tolist()
         return [range(a, b) for a, b in pairwise(border)]
@@ -122,7 +129,7 @@ class Work:
         if decoded is None:
             fill_tiles(self.out, plan.tiles, tiles, self.job.fill)
             return
-        chunk = self.chain.elements.view(decoded)
+        chunk = self.chain.elements.view(decoded) if self.chain.values is None else self._objects(row, decoded)
         scatter(chunk[None] if plan.batched else chunk, plan.tiles, tiles, self.out)
 
     def stored(self, row: int, value: Buffer, start: int) -> memoryview:
@@ -141,6 +148,13 @@ class Work:
             return self.chain.decode(believed(data, self.chain.largest), into)
         except CodecError as error:
             raise located(error, plan.keys[int(plan.key[row])], plan, row) from error.__cause__
+
+    def _objects(self, row: int, decoded: Buffer) -> NDArray[Any]:
+        """A chunk of elements of no fixed size."""
+        try:
+            return self.chain.chunk(decoded)
+        except CodecError as error:
+            raise located(error, self.plan.keys[int(self.plan.key[row])], self.plan, row) from error.__cause__
 
     def again(self, row: int) -> None:
         """One row by itself, in Python: for the precise error, or for what the compiled module declined."""

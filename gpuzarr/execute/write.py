@@ -17,7 +17,7 @@ from gpuzarr.errors import CodecError
 from gpuzarr.execute import compiled
 from gpuzarr.execute.pool import Pool
 from gpuzarr.execute.source import believed
-from gpuzarr.memory.host import gather
+from gpuzarr.memory.host import gather, is_filled
 from gpuzarr.plan import WritePlan
 from gpuzarr.ranges import ByteRange
 from gpuzarr.shard import OUTSIDE, place
@@ -285,20 +285,23 @@ class Leaf:
 
     def one(self, row: int, scratch: NDArray[np.uint8]) -> Buffer | None:
         """One row's stored bytes, in Python."""
-        chunk = self.layout.view(scratch)
+        objects = self.chain.values is not None
+        chunk = np.empty(self.layout.shape, self.layout.dtype) if objects else self.layout.view(scratch)
         try:
             old = None if self.plan.whole[row] else self._old(row)
             if old is None:
                 chunk[...] = self.job.fill
+            elif objects:
+                chunk[...] = self.chain.chunk(self.chain.decode(believed(old, self.chain.largest)))
             else:
                 self.chain.decode(believed(old, self.chain.largest), scratch.data)
         except CodecError as error:
             raise _located(error, self.plan, row, "decode") from error.__cause__
         gather(self.values, self.plan.tiles, range(row, row + 1), chunk)
-        if self.job.skip_fill and self._all_fill(scratch):
+        if self.job.skip_fill and (is_filled(chunk, self.job.fill) if objects else self._all_fill(scratch)):
             return None
         try:
-            return self.chain.encode(scratch.data)
+            return self.chain.encode(self.chain.flat(chunk) if objects else scratch.data)
         except CodecError as error:
             raise _located(error, self.plan, row, "encode") from error.__cause__
 

@@ -12,7 +12,7 @@ from gpuzarr.batch import Boxes, Points, Tables, Tiles
 from gpuzarr.dtypes.names import ML_FLOATS, from_v3
 from gpuzarr.errors import ShapeError, UnsupportedError
 
-__all__ = ["NumpyMemory", "TorchMemory", "fill_tiles", "gather", "scatter", "tensor_view", "torch_dtype"]
+__all__ = ["NumpyMemory", "TorchMemory", "fill_tiles", "gather", "is_filled", "scatter", "tensor_view", "torch_dtype"]
 
 
 LARGE = 16 << 20
@@ -35,7 +35,7 @@ class NumpyMemory:
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any], order: Literal["C", "F"] = "C") -> NDArray[Any]:
         nbytes = math.prod(shape) * dtype.itemsize
         try:
-            if nbytes < LARGE or order == "F":
+            if nbytes < LARGE or order == "F" or dtype.hasobject:
                 return np.empty(shape, dtype, order)
             room = np.empty(nbytes + LINE, np.uint8)
             return room[-room.__array_interface__["data"][0] % LINE :][:nbytes].view(dtype).reshape(shape)
@@ -113,6 +113,20 @@ def fill_tiles(out: NDArray[Any], tiles: Tiles, rows: range, fill: Any) -> None:
         out[target] = fill
 
 
+def is_filled(chunk: NDArray[Any], fill: NDArray[Any]) -> bool:
+    """Whether every element, of no fixed size, is the fill value.
+
+    >>> is_filled(np.array([0, False], object), np.array(0, object))
+    False
+    """
+    if chunk.dtype.kind == "T":
+        return bool((chunk == fill).all())
+    value = fill[()]
+    if not isinstance(value, str | bytes | int | float):  # who else says that two are equal may mean anything
+        return False
+    return all(type(one) is type(value) and repr(one) == repr(value) for one in chunk.flat)
+
+
 def _places(tiles: Tiles, rows: range) -> list[tuple[Any, Any]]:
     """For each of some tiles, the NumPy index of its elements in the chunk, and in the result."""
     part = tiles.take(slice(rows.start, rows.stop))
@@ -124,6 +138,8 @@ def _places(tiles: Tiles, rows: range) -> list[tuple[Any, Any]]:
 
 
 def _boxes(tiles: Boxes) -> list[tuple[Any, Any]]:
+    if not tiles.ndim:  # an index of no axes names an element, which may be an array itself: this one names all
+        return [((...,), (...,))] * len(tiles)
     columns = (c.tolist() for c in (tiles.source, tiles.target, tiles.count, tiles.step))
     places = []
     for source, target, count, step in zip(*columns, strict=True):

@@ -13,12 +13,18 @@ from gpuzarr.memory import as_host
 __all__ = ["broadcast", "convert"]
 
 
-def convert(values: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
+def convert(values: Any, dtype: np.dtype[Any], one: bool = False) -> NDArray[Any]:
     """Values as a NumPy array of a data type, not copied if they are one.
+
+    What is given for `one` element that is an object is that object, even if it is an array or a list.
 
     >>> convert([1.5, 2], np.dtype("i4")).tolist()
     [1, 2]
     """
+    if one and dtype.kind == "O" and not (isinstance(values, np.ndarray) and values.shape == ()):
+        found = np.empty((), object)
+        found.fill(values)
+        return found
     if not any(hasattr(values, name) for name in ("dtype", "__array_interface__", "__cuda_array_interface__")):
         return np.asarray(values, dtype)
     host = as_host(values)

@@ -6,7 +6,7 @@ spelled out, because some readers refuse short forms and differ about defaults.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from gpuzarr.dtypes import JSON, DataType, encode_fill, same_fill
@@ -16,11 +16,9 @@ from gpuzarr.metadata.forms import bad, dump, lenient
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import numpy as np
-
     from gpuzarr.grid import ChunkKeys
 
-__all__ = ["ArrayMetadata", "CodecConfig", "GroupMetadata", "codec_list", "explicit"]
+__all__ = ["ArrayMetadata", "CodecConfig", "GroupMetadata", "codec_list", "explicit", "is_big", "packed"]
 
 Documents: TypeAlias = dict[str, dict[str, JSON]]
 
@@ -96,14 +94,31 @@ def _codec(value: JSON) -> CodecConfig:
     return explicit(CodecConfig(name, configuration))
 
 
+def packed(data_type: DataType, codecs: tuple[CodecConfig, ...]) -> DataType:
+    """The type with the byte order that its fill value is packed in.
+
+    That is the one of the `bytes` codec (zarr-extensions, data type `structured`); other types have no packed fill.
+    """
+    if not isinstance(data_type.json, dict) or data_type.json.get("name") != "structured":
+        return data_type
+    return replace(data_type, wire=data_type.wire.newbyteorder(">")) if is_big(codecs) else data_type
+
+
+def is_big(codecs: tuple[CodecConfig, ...]) -> bool:
+    """Whether `bytes`, of the innermost chunks, asks for big-endian elements."""
+    while inner := next((c for c in codecs if c.name == "sharding_indexed"), None):
+        codecs = codec_list(inner.configuration.get("codecs", []))
+    return any(c.name == "bytes" and c.configuration.get("endian") == "big" for c in codecs)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class ArrayMetadata:
     """All that the documents of an array say.
 
     `chunks` is the shape of what a chunk key holds: of a shard, where the array is sharded. `codecs` are
     those of format 3, which for an array of format 2 are built from its order, filters and compressor.
-    `fill_value` is a scalar of `data_type.dtype`, or None where format 2 has null. `extra` are members that
-    need not be understood; they are written back.
+    `fill_value` is a scalar of `data_type.dtype` (of types of no fixed size a Python object), or None where
+    format 2 has null. `extra` are members that need not be understood; they are written back.
     """
 
     zarr_format: int
@@ -111,7 +126,7 @@ class ArrayMetadata:
     data_type: DataType
     chunks: tuple[int, ...]
     keys: ChunkKeys
-    fill_value: np.generic | None
+    fill_value: Any
     codecs: tuple[CodecConfig, ...]
     attributes: dict[str, JSON] = field(default_factory=dict)
     dimension_names: tuple[str | None, ...] | None = None
@@ -173,7 +188,7 @@ def _array_v3(array: ArrayMetadata) -> dict[str, JSON]:
         "data_type": array.data_type.json,
         "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(array.chunks)}},
         "chunk_key_encoding": {"name": array.keys.name, "configuration": {"separator": array.keys.separator}},
-        "fill_value": encode_fill(array.fill_value, array.data_type, 3),
+        "fill_value": encode_fill(array.fill_value, packed(array.data_type, array.codecs), 3),
         "codecs": [codec.to_v3() for codec in array.codecs],
         "attributes": array.attributes,
     }

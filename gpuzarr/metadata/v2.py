@@ -69,7 +69,10 @@ def _attributes(zattrs: bytes) -> dict[str, JSON]:
 
 def _array_of(document: dict[str, JSON], attributes: dict[str, JSON]) -> ArrayMetadata:
     _format(document)
-    data_type = from_v2(member(document, "dtype"), "")
+    filters, compressor = _filters(member(document, "filters")), member(document, "compressor")
+    last = None if compressor is None else _codec(compressor, "compressor")
+    first = (filters or ((last,) if last else ()))[:1]
+    data_type = from_v2(member(document, "dtype"), "", str(first[0].to_v2()["id"]) if first else None)
     shape = sizes(member(document, "shape"), "shape")
     chunks = chunk_shape(member(document, "chunks"), shape, data_type.dtype.itemsize, "chunks")
     order, separator = member(document, "order"), document.get("dimension_separator", ".")
@@ -77,8 +80,6 @@ def _array_of(document: dict[str, JSON], attributes: dict[str, JSON]) -> ArrayMe
         bad(f"{order!r:.100} is neither 'C' nor 'F'", "order")
     if not isinstance(separator, str) or separator not in _KEYS:
         bad(f"{separator!r:.100} is neither '.' nor '/'", "dimension_separator")
-    filters, compressor = _filters(member(document, "filters")), member(document, "compressor")
-    last = None if compressor is None else _codec(compressor, "compressor")
     return ArrayMetadata(
         zarr_format=2,
         shape=shape,
@@ -86,7 +87,7 @@ def _array_of(document: dict[str, JSON], attributes: dict[str, JSON]) -> ArrayMe
         chunks=chunks,
         keys=_KEYS[separator],
         fill_value=parse_fill(member(document, "fill_value"), data_type, 2, ""),
-        codecs=codecs_v2(len(shape), str(order), filters, last),
+        codecs=codecs_v2(len(shape), str(order), filters, last, data_type.is_object),
         attributes=attributes,
         order=str(order),
         filters=filters,
@@ -118,18 +119,24 @@ def _codec(value: JSON, field: str) -> CodecConfig:
 
 
 def codecs_v2(
-    ndim: int, order: str, filters: tuple[CodecConfig, ...] | None, compressor: CodecConfig | None
+    ndim: int,
+    order: str,
+    filters: tuple[CodecConfig, ...] | None,
+    compressor: CodecConfig | None,
+    objects: bool = False,
 ) -> tuple[CodecConfig, ...]:
     """The pipeline of format 2 as a codec chain: the order as a transpose, bytes, filters, compressor.
 
-    `bytes` has no `endian` here: the byte order is that of the data type's `wire`.
+    `bytes` has no `endian` here: the byte order is that of the data type's `wire`. It is not there for `objects`,
+    which the first filter makes bytes of.
 
     >>> [codec.name for codec in codecs_v2(2, "F", None, CodecConfig("numcodecs.lz4"))]
     ['transpose', 'bytes', 'numcodecs.lz4']
     """
     axes: list[JSON] = list(range(ndim))[::-1]  # type: ignore[assignment]  # lists are invariant
     turned = (CodecConfig("transpose", {"order": axes}),) if order == "F" and ndim > 1 else ()
-    return (*turned, CodecConfig("bytes"), *(filters or ()), *(() if compressor is None else (compressor,)))
+    serializer = () if objects else (CodecConfig("bytes"),)
+    return (*turned, *serializer, *(filters or ()), *(() if compressor is None else (compressor,)))
 
 
 def parse_group_v2(zgroup: bytes, zattrs: bytes | None, path: str = "") -> GroupMetadata:

@@ -13,7 +13,7 @@ from gpuzarr.errors import UnsupportedError
 from gpuzarr.grid import ChunkKeys
 from gpuzarr.metadata.consolidated import Consolidated
 from gpuzarr.metadata.forms import bad, chunk_shape, extras, lenient, load, located, member, object_of, sizes
-from gpuzarr.metadata.model import ArrayMetadata, GroupMetadata, codec_list
+from gpuzarr.metadata.model import ArrayMetadata, GroupMetadata, codec_list, packed
 
 __all__ = ["parse_v3"]
 
@@ -78,14 +78,15 @@ def _array(document: dict[str, JSON], attributes: dict[str, JSON]) -> ArrayMetad
     shape = sizes(member(document, "shape"), "shape")
     if document.get("storage_transformers", []) != []:
         _refuse_transformers(document["storage_transformers"])
+    codecs = codec_list(member(document, "codecs"))
     return ArrayMetadata(
         zarr_format=3,
         shape=shape,
         data_type=data_type,
         chunks=_grid(member(document, "chunk_grid"), shape, data_type.dtype.itemsize),
         keys=_chunk_keys(member(document, "chunk_key_encoding")),
-        fill_value=parse_fill(member(document, "fill_value"), data_type, 3, ""),
-        codecs=codec_list(member(document, "codecs")),
+        fill_value=parse_fill(member(document, "fill_value"), packed(data_type, codecs), 3, ""),
+        codecs=codecs,
         attributes=attributes,
         dimension_names=_dimension_names(document, len(shape)),
         extra=extra,

@@ -15,6 +15,7 @@ import numpy as np
 from gpuzarr.batch import Boxes, Tiles
 from gpuzarr.codecs.chain import Chain
 from gpuzarr.execute import read as reading
+from gpuzarr.execute.compiled import in_files
 from gpuzarr.execute.work import ReadJob, Work
 from gpuzarr.grid import cut
 from gpuzarr.memory.host import NumpyMemory
@@ -142,7 +143,7 @@ def explain(array: Array, chosen: Selection) -> Explanation:
     rehearsed = array._reader.rehearse(plan, chosen)
     work = device_work(array, rehearsed, len(found.plan) if found.chain.shard is None else 1)
     reason = not_compiled(leaf, job.native) if work is None else ON_DEVICE
-    requests, runs = _fetches(found, job)
+    requests, runs = _fetches(found, job, reason is None)
     tiles, order = _innermost(found.plan.tiles, found.plan.order, found.chain.levels)
     decoded, wanted = len(tiles) * leaf.elements.nbytes, chosen.size * array.dtype.itemsize
     there = array._reader.device if work is not None and work.decoded == "device" else None
@@ -236,13 +237,13 @@ def _in_files(array: Array) -> bool:
     return array._source.path_of(array._folder) is not None
 
 
-def _fetches(found: _Found, job: ReadJob) -> tuple[Requests, int]:
+def _fetches(found: _Found, job: ReadJob, in_module: bool) -> tuple[Requests, int]:
     """What is requested for chunks, and in how many runs."""
     plan, chain = found.plan, found.chain
     if chain.shard is not None or not len(plan):  # a whole shard is a request and a run
         return plan.requests, len(plan)
     work = Work(plan, chain, job.out, job)
-    return work.extents, len(work.runs())
+    return work.extents, len(work.runs(apart=in_module and in_files(work)))
 
 
 def _places(chain: Chain, array: Array) -> bool:

@@ -19,10 +19,13 @@ from gpuzarr.metadata import CodecConfig
 
 __all__ = ["Stage", "not_compiled", "stages"]
 
-STANDARD = frozenset({"bz2", "gzip", "lzma", "zlib"})
+STANDARD = frozenset({"bz2", "gzip", "json2", "lzma", "pickle", "zlib"})
 """Codecs that Python itself decodes where the compiled module does not."""
 
-PACKAGE = {"bytes": "numpy", "crc32c": "google-crc32c"}
+PACKAGE = dict.fromkeys(("bitround", "bytes", "categorize"), "numpy") | {
+    "crc32c": "google-crc32c",
+    "msgpack2": "msgpack",
+}
 """Whose code decodes gpuzarr's own codecs there; numcodecs' decodes the rest."""
 
 PLACE = {
@@ -74,6 +77,8 @@ def not_compiled(chain: Chain, allowed: bool) -> str | None:
             return f"the compiled module has no {stage.name}"
         if stage.native.name not in module.ops:
             return f"the compiled module can't use {stage.name} ({module.missing()[stage.native.name]})"
+    if chain.values is not None:
+        return "the compiled module makes no Python objects"
     if chain.bits:
         return "the compiled module does not clear the unused bits of types of less than a byte"
     return "the compiled module does not reverse the byte order of structured types"
@@ -88,11 +93,17 @@ def stages(
     these, if they are decoded there.
     """
     bound = list(chain.stages)
+    objects = chain.values
     for codec in codecs:
         if codec.name == "transpose":
             yield Stage("transpose", "layout" if chain.shard is None else "plan")
         elif codec.name in ("bytes", "endian") and not (bound and bound[0].name == "bytes"):
             yield Stage("bytes", "layout", None, SWAPPED if chain.elements.swap else None)
+        elif objects is not None and codec.name in (objects.codec.name, f"numcodecs.{objects.codec.name}"):
+            name = objects.codec.name
+            code = "standard library" if name in STANDARD else _with_version(PACKAGE.get(name, "numcodecs"))
+            yield Stage(name, "python", code, reason)
+            objects = None
         elif codec.name == "sharding_indexed" and chain.shard is not None:
             yield Stage("sharding_indexed", "plan")
             inner = ShardingCodec.from_config(codec.configuration).codecs

@@ -26,7 +26,7 @@ from gpuzarr.cuda.device import Block
 from gpuzarr.cuda.nvcomp import DecodeCall
 from gpuzarr.cuda.pool import Pool
 from gpuzarr.errors import DeviceError, DeviceMemoryError
-from gpuzarr.forks import importing, tell_child
+from gpuzarr.forks import importing, module, tell_child
 from gpuzarr.memory.cuda import shadow
 from gpuzarr.testing.arena import Arena
 from gpuzarr.testing.blocks import Blocks, Memory, Owner
@@ -263,9 +263,7 @@ class SimulatedDevice:
     # -- kernels and codecs --------------------------------------------------------------------------------------------
 
     def _load(self) -> Any:
-        from gpuzarr.testing import emulator
-
-        return emulator.load("check" if self.check else "fast")
+        return module("gpuzarr.testing.emulator").load("check" if self.check else "fast")
 
     def launch(self, kernel: str, grid: int, block: int, args: Sequence[np.generic], stream: int) -> None:
         with self._call(stream, launches=1):

@@ -19,6 +19,7 @@ from gpuzarr.cuda.frames import LARGEST, gzip_members, snappy_blocks, zstd_frame
 from gpuzarr.cuda.nvcomp import ALIGNMENTS, CANNOT_DECOMPRESS, FORMATS, DecodeCall
 from gpuzarr.cuda.streams import Check, Frames
 from gpuzarr.errors import DeviceError
+from gpuzarr.forks import module
 
 __all__ = ["SimulatedNvcomp"]
 
@@ -196,8 +197,6 @@ def _only_row(data: Bytes, room: int) -> tuple[Bytes, NDArray[np.int64], NDArray
 
 
 def _zstd(data: Bytes, room: int) -> bytes | None:
-    from numcodecs import zstd
-
     found = zstd_frames(*_only_row(data, room), checks=[Check.XXH64])
     _looked_at("zstd", found)
     frame = bytearray(data[int(found.streams.source[0]) :][: int(found.streams.size[0])])
@@ -205,7 +204,7 @@ def _zstd(data: Bytes, room: int) -> bytes | None:
         frame[4] &= ~4
         del frame[-4:]
     try:
-        return bytes(zstd.decompress(bytes(frame)))
+        return bytes(module("numcodecs.zstd").decompress(bytes(frame)))
     except RuntimeError:
         return None
 
@@ -226,10 +225,8 @@ def _deflate(data: Bytes, room: int) -> bytes | None:
 
 
 def _lz4(data: Bytes, room: int) -> bytes | None:
-    from numcodecs import lz4
-
     try:
-        return bytes(lz4.decompress(struct.pack("<i", room) + data.tobytes()))
+        return bytes(module("numcodecs.lz4").decompress(struct.pack("<i", room) + data.tobytes()))
     except RuntimeError:
         return None
 

@@ -36,6 +36,15 @@ __all__ = ["Emulator", "Traffic", "load", "source_folder"]
 _LOADING = threading.Lock()  # one emulator for a library: its lock is what lets threads share it
 
 
+def _after_fork() -> None:
+    global _LOADING
+    _LOADING = threading.Lock()  # another thread of the parent may have held it
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
 def source_folder() -> Path:
     """Where the kernels' sources are: those of the installation, or in the folder that `GPUZARR_KERNELS` names."""
     named = os.environ.get("GPUZARR_KERNELS")

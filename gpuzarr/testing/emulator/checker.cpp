@@ -10,11 +10,9 @@
 // byte, the first and the last: a race with a third only is missed.
 #include "checker.h"
 
-#include <algorithm>
-
 #include <link.h>
-#include <stdlib.h>
-#include <sys/mman.h>
+
+#include "regions.h"
 
 extern "C" EMU_HIDDEN __attribute__((weak)) char __start_emu_shared[], __stop_emu_shared[];  // the linker's
 
@@ -22,26 +20,12 @@ using namespace emu;
 
 namespace {
 
-typedef u64 Cell;  // when: 32 bits, thread: 10, atomic: 1, place: 21, the offset of the code from `image`
-
-struct Region {
-    uintptr_t begin, end;
-    Cell *write, *read, *last_read;  // one a byte
-    unsigned char* known;            // initialised bytes; null: those written since the block began (shared memory)
-    size_t mapped;                   // bytes taken for the above
-    int kernel;                      // a shared array's; -1: any
-    char tag[48];
-};
-
 struct Synced {  // what a lane has seen of the others of its warp
     bool partly;               // a __syncwarp of some lanes came after the last of all
     unsigned all;              // the time of that one
     unsigned seen[32][32];     // [lane][other], where `partly`
 };
 
-Region* regions;  // by address
-size_t region_count, region_room;
-Region* near[256];  // where the accesses of a place in the code were last
 unsigned now = 1, launch_began, block_began, barrier_at;
 Synced synced[MAX_WARPS];
 int kernel_number;
@@ -61,65 +45,9 @@ int locate_image(dl_phdr_info* info, size_t, void*) {
     return 1;
 }
 
-// ---- regions ----
-
-Region* upper(uintptr_t address) {  // the first that begins after it
-    return std::upper_bound(regions, regions + region_count, address,
-                            [](uintptr_t a, const Region& r) { return a < r.begin; });
-}
-
-void forget_near() { std::fill(near, near + 256, nullptr); }
-
-bool take_cells(Region& region, bool shared) {
-    const size_t n = region.end - region.begin;
-    region.mapped = n * (3 * sizeof(Cell) + !shared);
-    const bool large = region.mapped >= 1 << 16;  // pages that are not touched cost nothing
-    void* memory = large ? mmap(nullptr, region.mapped, PROT_READ | PROT_WRITE,
-                                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
-                         : calloc(region.mapped, 1);
-    if (!memory || memory == MAP_FAILED) return false;
-    region.write = (Cell*)memory;
-    region.read = region.write + n;
-    region.last_read = region.read + n;
-    region.known = shared ? nullptr : (unsigned char*)(region.last_read + n);
-    return true;
-}
-
-void drop_cells(Region& region) {
-    if (region.mapped >= 1 << 16) munmap(region.write, region.mapped);
-    else free(region.write);
-}
-
-// Null, or why not.
-const char* add(uintptr_t begin, size_t size, bool shared, int kernel, const char* tag) {
-    Region region = {begin, begin + size, nullptr, nullptr, nullptr, nullptr, 0, kernel, {}};
-    strncpy(region.tag, tag, sizeof region.tag - 1);
-    Region* at = upper(begin);
-    if ((at > regions && at[-1].end > begin) || (at < regions + region_count && at->begin < region.end))
-        return "it overlaps a buffer that is registered";
-    const size_t index = (size_t)(at - regions);
-    if (region_count == region_room) {
-        const size_t room = region_room ? 2 * region_room : 64;
-        Region* more = (Region*)realloc(regions, room * sizeof(Region));
-        if (!more) return "there is no memory for it";
-        regions = more;
-        region_room = room;
-    }
-    if (!take_cells(region, shared)) return "there is no memory to watch it";
-    memmove(regions + index + 1, regions + index, (region_count++ - index) * sizeof(Region));
-    regions[index] = region;
-    forget_near();
-    return nullptr;
-}
-
-Region* exactly(uintptr_t begin) {
-    Region* at = upper(begin);
-    return at > regions && at[-1].begin == begin ? at - 1 : nullptr;
-}
-
 // ---- findings ----
 
-const char* kind(const Region& region) { return region.known ? "global" : "shared"; }
+const char* kind(const Region& region) { return region.shared ? "shared" : "global"; }
 
 bool in_shared(uintptr_t address) {
     const uintptr_t begin = (uintptr_t)__start_emu_shared, dynamic = (uintptr_t)dynamic_shared;
@@ -201,13 +129,14 @@ void must_fit(const Region& region, const Access& access) {
 }
 
 void must_be_known(const Region& region, const Access& access) {
+    if (!region.shared && !region.known) return;
     const size_t first = access.address - region.begin;
     for (size_t i = first; i < first + access.size; ++i)
-        if (region.known ? !region.known[i] : when(region.write[i]) < block_began)
+        if (region.shared ? when(region.write[i]) < block_began : !region.known[i])
             fail(nullptr, access.place, "read of uninitialised %s memory, offset %zu of '%s'", kind(region), i, region.tag);
 }
 
-inline Cell floor_of(const Region& region) { return (Cell)(region.known ? launch_began : block_began) << 32; }
+inline Cell floor_of(const Region& region) { return (Cell)(region.shared ? block_began : launch_began) << 32; }
 
 inline void note_read(Region& region, size_t i, Cell me, const Access& access) {
     const Cell floor = floor_of(region);
@@ -232,7 +161,7 @@ inline void note_write(Region& region, size_t i, Cell me, const Access& access) 
 void log_traffic(const Region& region, const Access& access) {
     if (traffic_count < traffic_room)
         traffic[traffic_count] = {access.address, (uintptr_t)access.place - image, block_began, (unsigned short)running->id,
-                                  (unsigned char)access.size, (unsigned char)(access.write | !region.known << 1)};
+                                  (unsigned char)access.size, (unsigned char)(access.write | region.shared << 1)};
     ++traffic_count;
 }
 
@@ -365,14 +294,12 @@ HOOK void __tsan_vptr_update(void**, void*) {}
 // ---- what Python says ----
 
 EMU_EXPORT const char* emu_register(uintptr_t begin, size_t size, int initialised, const char* tag) {
-    const char* wrong = add(begin, size, false, -1, tag);
-    if (!wrong && initialised) memset(exactly(begin)->known, 1, size);
-    return wrong;
+    return add(begin, size, false, initialised, -1, tag);
 }
 
 EMU_EXPORT int emu_unregister(uintptr_t begin) {
     Region* region = exactly(begin);
-    if (!region || !region->known) return 0;
+    if (!region || region->shared) return 0;
     drop_cells(*region);
     memmove(region, region + 1, (size_t)(regions + --region_count - region) * sizeof(Region));
     forget_near();
@@ -380,24 +307,23 @@ EMU_EXPORT int emu_unregister(uintptr_t begin) {
 }
 
 EMU_EXPORT int emu_initialise(uintptr_t begin, size_t size) {
-    Region* after = upper(begin);
-    if (after == regions || !after[-1].known || begin + size > after[-1].end) return 0;
-    memset(after[-1].known + (begin - after[-1].begin), 1, size);
-    return 1;
+    Region* const region = around(begin, size);
+    if (region && region->known) memset(region->known + (begin - region->begin), 1, size);
+    return region != nullptr;
 }
 
-// The first byte that was not written, or -1: of a range within one buffer.
+// The first byte that was not written, or -1; of a range that is not within one buffer -2.
 EMU_EXPORT long long emu_first_unknown(uintptr_t begin, size_t size) {
-    Region* after = upper(begin);
-    if (after == regions || !after[-1].known || begin + size > after[-1].end) return 0;
-    const unsigned char* known = after[-1].known + (begin - after[-1].begin);
-    const void* unknown = size ? memchr(known, 0, size) : nullptr;
+    const Region* const region = around(begin, size);
+    if (!region || !region->known) return region ? -1 : -2;
+    const unsigned char* known = region->known + (begin - region->begin);
+    const void* unknown = memchr(known, 0, size);
     return unknown ? (const unsigned char*)unknown - known : -1;
 }
 
 EMU_EXPORT const char* emu_watch_shared(char* begin, unsigned size, int kernel, const char* tag) {
     if (!image) dl_iterate_phdr(locate_image, nullptr);
-    return add((uintptr_t)begin, size, true, kernel, tag);
+    return add((uintptr_t)begin, size, true, false, kernel, tag);
 }
 
 EMU_EXPORT const char* emu_watch_dynamic() { return emu_watch_shared(dynamic_shared, MAX_SHARED, -1, "dynamic shared"); }

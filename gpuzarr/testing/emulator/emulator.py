@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+from weakref import WeakSet
 
 import numpy as np
 
@@ -31,6 +32,9 @@ _PLACE = re.compile(r"\{(0x[0-9a-f]+)\}")
 _DIMENSIONS = ctypes.c_uint * 3
 
 
+_EMULATORS: WeakSet[Emulator] = WeakSet()
+
+
 @dataclass(frozen=True, slots=True)
 class _Kernel:
     number: int
@@ -42,6 +46,7 @@ class Emulator:
     """Kernels compiled for this machine, in one of the modes of `gpuzarr.testing.emulator`."""
 
     def __init__(self, library: Path, mode: str) -> None:
+        _EMULATORS.add(self)
         self.mode = mode
         self._lock = threading.Lock()
         self._path = library
@@ -132,6 +137,8 @@ class Emulator:
             return None
         with self._lock:
             found = self._library.emu_first_unknown(address, nbytes)
+        if found == -2:
+            raise DeviceError(f"{nbytes} bytes at {address:#x} are not within a buffer", device="emulator")
         return None if found < 0 else int(found)
 
     @contextmanager
@@ -267,3 +274,13 @@ def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
             function = getattr(library, name)
             function.restype, function.argtypes = result, parameters
     return library
+
+
+def _after_fork() -> None:
+    """Another thread of the parent may have held the lock, amid a launch that this process does not go on with."""
+    for emulator in list(_EMULATORS):
+        emulator._lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

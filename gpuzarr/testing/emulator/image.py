@@ -164,18 +164,18 @@ class _Reader:
     """Numbers of a line table, one after another."""
 
     def __init__(self, data: memoryview) -> None:
-        self.data = data
+        self.data = bytes(data)
         self.at = 0
 
     def take(self, size: int) -> bytes:
         self.at += size
-        return bytes(self.data[self.at - size : self.at])
+        return self.data[self.at - size : self.at]
 
     def number(self, size: int, signed: bool = False) -> int:
         return int.from_bytes(self.take(size), "little", signed=signed)
 
     def text(self) -> str:
-        end = bytes(self.data).index(b"\0", self.at)
+        end = self.data.index(b"\0", self.at)
         return self.take(end + 1 - self.at)[:-1].decode()
 
     def leb(self, signed: bool = False) -> int:

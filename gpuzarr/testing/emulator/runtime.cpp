@@ -8,15 +8,13 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "collectives.h"
 #include "fiber.h"
 
 using namespace emu;
 
 namespace {
 
-struct Warp {  // bits are lanes
-    unsigned exists, runnable, waiting, done;
-};
 enum Order { FORWARD, REVERSE, RANDOM };
 
 Kernel kernels[MAX_KERNELS];
@@ -33,7 +31,7 @@ unsigned dynamic_size;
 Order order;
 u64 random_state;
 void* main_stack_pointer;
-bool failed;
+bool failed, unfinished;  // unfinished: this process was forked from one amid a launch
 char message[1024];
 
 [[noreturn]] void to_main() {
@@ -161,63 +159,6 @@ void fiber_main() {
         if (next) become(next);
         emu_switch(&mine->stack_pointer, next ? next->fiber->stack_pointer : main_stack_pointer);
     }
-}
-
-// ---- warp collectives ----
-
-unsigned shuffle_source(const Thread& thread) {
-    const unsigned lane = thread.id % 32, width = thread.width, first = lane & ~(width - 1);
-    switch (thread.op) {
-        case EMU_SHFL: return first + (thread.operand & (width - 1));
-        case EMU_SHFL_UP: return thread.operand > lane - first ? lane : lane - thread.operand;
-        case EMU_SHFL_DOWN: return thread.operand >= first + width - lane ? lane : lane + thread.operand;
-        default: {  // EMU_SHFL_XOR: from this group or an earlier one
-            const unsigned source = lane ^ thread.operand;
-            return source >= first + width ? lane : source;
-        }
-    }
-}
-
-void complete_shuffle(Thread* lanes, unsigned mask) {
-    for (unsigned rest = mask; rest; rest &= rest - 1) {
-        Thread& thread = lanes[__builtin_ctz(rest)];
-        const unsigned source = shuffle_source(thread);
-        if (!(mask >> source & 1)) {
-            running = &thread;
-            fail(thread.site, nullptr, "a shuffle reads lane %u, which is not in its mask 0x%08x", source, mask);
-        }
-        memcpy(thread.out, lanes[source].in, thread.size);
-    }
-}
-
-void complete_vote(Thread* lanes, unsigned mask, EmuOp op) {
-    unsigned ballot = 0;
-    for (unsigned rest = mask; rest; rest &= rest - 1) {
-        const unsigned lane = (unsigned)__builtin_ctz(rest);
-        ballot |= *(const unsigned*)lanes[lane].in << lane;
-    }
-    const unsigned result = op == EMU_BALLOT ? ballot : op == EMU_ANY ? ballot != 0 : ballot == mask;
-    for (unsigned rest = mask; rest; rest &= rest - 1) *(unsigned*)lanes[__builtin_ctz(rest)].out = result;
-}
-
-bool all_there(const Warp& warp, const Thread* lanes, const Thread& last) {
-    if ((warp.waiting & last.mask) != last.mask) return false;
-    for (unsigned rest = last.mask; rest; rest &= rest - 1) {
-        const Thread& thread = lanes[__builtin_ctz(rest)];
-        if (thread.site != last.site || thread.mask != last.mask) return false;
-    }
-    return true;
-}
-
-void check_mask(const EmuSite* site, const Warp& warp, unsigned lane, unsigned mask, unsigned width) {
-    if (!(mask >> lane & 1)) fail(site, nullptr, "a warp collective is called by a lane not in its mask 0x%08x", mask);
-    if (mask & ~warp.exists)
-        fail(site, nullptr, "a warp collective of lanes 0x%08x names lane %d, which does not exist", mask,
-             __builtin_ctz(mask & ~warp.exists));
-    if (mask & warp.done)
-        fail(site, nullptr, "a warp collective of lanes 0x%08x names lane %d, which has exited", mask,
-             __builtin_ctz(mask & warp.done));
-    if (!width || width > 32 || width & (width - 1)) fail(site, nullptr, "a shuffle of width %u", width);
 }
 
 // ---- launches ----
@@ -390,6 +331,8 @@ EMU_EXPORT const char* emu_launch(int kernel, const unsigned* grid_size, const u
     failed = false;
     if (!fibers_make(fiber_main)) return "there is no address space for the stacks of 1024 threads";
     if (!launch_is_legal(grid, block, dynamic)) return message;
+    if (unfinished) abandon();
+    unfinished = true;
     arguments = packed_arguments;
     dynamic_size = dynamic;
     order = (Order)thread_order;
@@ -411,5 +354,6 @@ EMU_EXPORT const char* emu_launch(int kernel, const unsigned* grid_size, const u
     }
     watch_end();
     if (failed) abandon();
+    unfinished = false;
     return failed ? message : nullptr;
 }
