@@ -108,26 +108,32 @@ static Fiber* fiber_get() {
     return fiber;
 }
 
+static int opened_fibers = 0;
+
 // Whatever the fibers were doing is forgotten. The first is the next to be taken.
 static void fibers_reset(void (*entry)()) {
     free_fibers = nullptr;
-    for (int i = MAX_THREADS; i--;) {
+    for (int i = opened_fibers; i--;) {
         fibers[i].stack_pointer = first_frame(fibers[i].stack + STACK, entry);
         fiber_put(&fibers[i]);
     }
 }
 
-// The stacks of all, once: address space, which takes memory where it is touched.
-static bool fibers_make(void (*entry)()) {
+// The stacks of `count` fibers and of those before: address space, which takes memory where it is touched. A process may
+// have some ten thousand mappings, and every stack and every guard before one is one: so those that no launch of this
+// library has needed yet stay closed, as one piece.
+static bool fibers_make(void (*entry)(), int count) {
     const size_t guard = (size_t)sysconf(_SC_PAGESIZE), step = guard + STACK;
-    if (fibers[0].stack) return true;
-    char* const memory = (char*)mmap(nullptr, step * MAX_THREADS, PROT_NONE,
-                                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (memory == MAP_FAILED) return false;
-    for (int i = 0; i < MAX_THREADS; ++i)
-        if (mprotect(memory + i * step + guard, STACK, PROT_READ | PROT_WRITE)) return false;
-    for (int i = 0; i < MAX_THREADS; ++i) fibers[i].stack = memory + i * step + guard;
-    fibers_reset(entry);
+    if (!fibers[0].stack) {
+        char* const memory = (char*)mmap(nullptr, step * MAX_THREADS, PROT_NONE,
+                                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (memory == MAP_FAILED) return false;
+        for (int i = 0; i < MAX_THREADS; ++i) fibers[i].stack = memory + i * step + guard;
+    }
+    const bool more = opened_fibers < count;
+    for (; opened_fibers < count; ++opened_fibers)
+        if (mprotect(fibers[opened_fibers].stack, STACK, PROT_READ | PROT_WRITE)) return false;
+    if (more) fibers_reset(entry);
     return true;
 }
 

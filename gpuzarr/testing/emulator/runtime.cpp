@@ -329,8 +329,8 @@ EMU_EXPORT const char* emu_launch(int kernel, const unsigned* grid_size, const u
     const Size grid = {grid_size[0], grid_size[1], grid_size[2]}, block = {block_size[0], block_size[1], block_size[2]};
     launched = &kernels[kernel];
     failed = false;
-    if (!fibers_make(fiber_main)) return "there is no address space for the stacks of 1024 threads";
     if (!launch_is_legal(grid, block, dynamic)) return message;
+    if (!fibers_make(fiber_main, (int)block.count())) return "there is no address space for the stacks of a block's threads";
     if (unfinished) abandon();
     unfinished = true;
     arguments = packed_arguments;
