@@ -78,7 +78,8 @@ def comes_back(b: Buffers, kernel: str, shapes: Sequence[tuple[int, int, int, in
     data = [noise(size, seed) for seed, (size, *_) in enumerate(shapes)]
     rows = [Row(shuffled(kernel, d, t), t, *lie) for d, (_, t, *lie) in zip(data, shapes, strict=True)]
     for expected, found, shape in zip(data, undo(b, kernel, rows), shapes, strict=True):
-        assert found == expected.tobytes(), f"size, typesize, misalignments: {shape}"
+        same = found == expected.tobytes()  # not within the assertion: pytest would take minutes to show the difference
+        assert same, f"size, typesize, misalignments: {shape}"
 
 
 def _shapes() -> Iterator[tuple[int, int, int, int]]:
