@@ -30,6 +30,7 @@ PROMISES = {
     "gz_scatter_tables": WIDE,
     "gz_snappy": WIDE,
     "gz_unshuffle": WIDE,
+    "gz_zstd": WIDE,
 }
 
 
