@@ -19,6 +19,7 @@ from gpuzarr.execute.small import SmallReads
 from gpuzarr.execute.source import Source
 from gpuzarr.execute.write import WriteJob, write
 from gpuzarr.grid import grid_shape
+from gpuzarr.indexer import Indexer
 from gpuzarr.memory.values import broadcast, convert
 from gpuzarr.metadata import ArrayMetadata, CodecConfig
 from gpuzarr.options import Options
@@ -60,8 +61,18 @@ class Array:
         self._binding: Binding = bind_array(metadata, self._path, self._options.allow_pickle)
         self._folder = f"{self._path}/" if self._path else ""
         self._levels = self._binding.chain.levels
-        self._small: list[SmallReads | None] = []
+        self._small = self._small_reads()
         self._reader = Reader.bind(self._source, self.dtype, self._binding, self._options, self._path)
+
+    def _small_reads(self) -> SmallReads | None:
+        """What reads small boxes without a plan, where results are NumPy's own arrays."""
+        options, binding = self._options, self._binding
+        if options.memory.name != "cpu" or options.order != "C" or not options.runner.native:
+            return None
+        keys, pool = self._metadata.keys, options.runner.pool
+        return SmallReads(
+            self._source, binding.chain, self.shape, self.dtype, binding.fill, self._folder, keys, pool
+        )
 
     # -- what it is --------------------------------------------------------------------------------------------
 
@@ -221,26 +232,8 @@ class Array:
     # -- reading -----------------------------------------------------------------------------------------------
 
     def __getitem__(self, wanted: Any) -> Any:
-        if type(wanted) is tuple and (self._small or not self._levels or self._source.keeps):
-            small = self._small[0] if self._small else self._bind_small()
-            found = None if small is None else small.read(wanted)
-            if found is not None:
-                return found
-        return self.read(wanted)
-
-    def _bind_small(self) -> SmallReads | None:
-        """What reads small boxes without a plan, where there is such; bound when it is first asked for."""
-        options, binding = self._options, self._binding
-        if options.memory.name == "cpu" and options.order == "C" and options.runner.native:
-            keys, pool = self._metadata.keys, options.runner.pool
-            self._small = [
-                SmallReads.bind(
-                    self._source, binding.chain, self.shape, self.dtype, binding.fill, self._folder, keys, pool
-                )
-            ]
-        else:
-            self._small = [None]
-        return self._small[0]
+        found = self._small.read(wanted) if self._small is not None and type(wanted) is tuple else None
+        return self.read(wanted) if found is None else found
 
     def read(self, wanted: Any = ..., *, out: Any = None, stream: Any = None, dtype: Any = None) -> Any:
         """Read a selection, into a new array or into `out`.
@@ -281,7 +274,7 @@ class Array:
         if fields is not None:
             if dtype is not None:
                 raise UnsupportedError(f"fields can't be read as {dtype!r:.100}", feature="dtype=")
-            return self._read_fields(fields, chosen, out)
+            return self._read_fields(fields, chosen, out, stream)
         result = self._read(chosen, out, stream, dtype)
         return self._scalar(result, wanted) if out is None and chosen.shape == () else result
 
@@ -296,11 +289,12 @@ class Array:
         )
         return self._reader.run(plan, chosen, chosen.shape, out, stream, dtype)
 
-    def _read_fields(self, fields: list[str] | str, chosen: Selection, out: Any) -> Any:
+    def _read_fields(self, fields: list[str] | str, chosen: Selection, out: Any = None, stream: Any = None) -> Any:
         self._check_fields(fields)
-        if self._options.memory.device is not None and isinstance(fields, str):
-            return self._reader.field(self._read(chosen), fields, out)
-        found = self._read(chosen)[fields]
+        whole = self._read(chosen, None, stream)
+        if self._options.memory.device is not None:
+            return self._reader.fields(whole, fields, out, stream)
+        found = whole[fields]
         if out is None:
             return found[()] if chosen.shape == () else found.copy() if isinstance(fields, str) else found
         if getattr(out, "shape", None) != found.shape or out.dtype != found.dtype:
@@ -571,25 +565,6 @@ class Array:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Array, (self._store, self._path, self._metadata, self._options)
-
-
-class Indexer:
-    """`a.oindex`, `a.vindex` or `a.blocks`: the same array under another rule of indexing."""
-
-    def __init__(self, array: Array, rule: Any) -> None:
-        self._array, self._rule = array, rule
-
-    def __getitem__(self, wanted: Any) -> Any:
-        fields, rest = selection.split_fields(wanted)
-        chosen = self._rule(rest, self._array.shape)
-        if fields is not None:
-            return self._array._read_fields(fields, chosen, None)
-        result = self._array._read(chosen)
-        return self._array._scalar(result, wanted) if chosen.shape == () else result
-
-    def __setitem__(self, wanted: Any, values: Any) -> None:
-        fields, rest = selection.split_fields(wanted)
-        self._array._assign(fields, self._rule(rest, self._array.shape), values)
 
 
 def _sizes(shape: Any) -> tuple[int, ...] | None:

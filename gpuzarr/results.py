@@ -23,7 +23,7 @@ from gpuzarr.execute.read import read
 from gpuzarr.execute.source import Source
 from gpuzarr.execute.windows import Cast, DeviceTarget, Rehearsed, move
 from gpuzarr.execute.work import ReadJob
-from gpuzarr.memory.cuda import shadow
+from gpuzarr.memory.cuda import ready_on, shadow
 from gpuzarr.memory.host import NumpyMemory
 from gpuzarr.options import Options
 from gpuzarr.plan import ReadPlan
@@ -63,7 +63,8 @@ class Reader:
         wanted = self.dtype if cast is None else cast.wanted
         result = self._empty(shape, wanted) if out is None else out
         view = self._checked(result, shape, wanted)
-        target = self.target(stream)  # after the result: its memory is the current stream's before it is this one's
+        # After the result is made: its memory is the current stream's before it is this one's.
+        target = self.target(stream, out)
         if cast is None:
             self._into(plan, chosen, view, target)
         elif target is None:
@@ -87,14 +88,15 @@ class Reader:
             view = whole.reshape(-1) if flat else whole[(*(slice(None),) * plan.batched, *(chosen.index or ()), ...)]
             self._execute(plan, view, target)
 
-    def field(self, whole: Any, name: str, out: Any) -> Any:
-        """One field of a result on the device, as an array of its own, or in `out`."""
-        memory, target = self.options.memory, self.target()
-        source = memory.view(whole, self.dtype)[name]
+    def fields(self, whole: Any, names: list[str] | str, out: Any, stream: Any) -> Any:
+        """Some fields of a result on the device, as an array of their own, or in `out`."""
+        memory = self.options.memory
+        source = memory.view(whole, self.dtype)[names]
         result = memory.empty(source.shape, source.dtype) if out is None else out
         view = memory.view(result, source.dtype)
         if view.shape != source.shape:
-            raise ShapeError(f"out does not fit field {name!r}", shape=view.shape, wanted=source.shape)
+            raise ShapeError(f"out does not fit {names!r}", shape=view.shape, wanted=source.shape)
+        target = self.target(stream, out)
         if target is not None:
             move(source, view, target)
         return result
@@ -109,7 +111,9 @@ class Reader:
         self._into(plan, chosen, whole, target)
         return found
 
-    def target(self, stream: Any = None, rehearsal: list[Rehearsed] | None = None) -> DeviceTarget | None:
+    def target(
+        self, stream: Any = None, out: Any = None, rehearsal: list[Rehearsed] | None = None
+    ) -> DeviceTarget | None:
         """Where and how results are made on the device; None where they are on the host."""
         memory, runner = self.options.memory, self.options.runner
         if memory.device is None or self.device is None:
@@ -118,8 +122,10 @@ class Reader:
             return None
         current = memory.current_stream()
         handle = current if stream is None else stream_handle(stream)
-        if handle != current:  # the result's memory may still be used by what the current stream has to do
-            memory.device.stream_waits(handle, memory.device.record(current))
+        # The result's memory may still be used by what the current stream has to do, or that of whoever made `out`.
+        for used in {current, current if out is None else ready_on(out) or current}:
+            if used != handle:
+                memory.device.stream_waits(handle, memory.device.record(used))
         strict = self.options.strict
         return DeviceTarget(memory.device, handle, self.device, runner.window, runner.decode, strict, rehearsal)
 

@@ -32,7 +32,7 @@ LEVELS = [
     {"binding", "options", "node", "attributes"},
     {"results"},
     {"report"},
-    {"html"},
+    {"html", "indexer"},
     {"array"},
     {"create"},
     {"group"},

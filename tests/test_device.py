@@ -341,6 +341,16 @@ def test_shards_that_codecs_wrap_are_unwrapped_on_the_host(codecs: list[Any], de
     assert (home(on_device(array)[3:, ::2]) == values()[3:, ::2]).all()
 
 
+@pytest.mark.parametrize("codecs", ON_DEVICE.values(), ids=ON_DEVICE.keys())
+def test_windows_keep_to_the_device_memory_they_are_given(codecs: list[Any], device: Any) -> None:
+    most = 1 << 19
+    again = on_device(stored(codecs), gpuzarr.Executor(threads=2, device_memory=most))
+    said = again.explain().device
+    assert said.windows > 2
+    assert said.device_bytes <= most
+    assert (home(again[...]) == values()).all()
+
+
 # ---- what explain says ---------------------------------------------------------------------------------------
 
 
@@ -453,6 +463,27 @@ def attempt(read: Callable[[], Any]) -> tuple[Any, Any]:
         return None, (type(error), *(getattr(error, name, None) for name in ("key", "chunk")))
 
 
+@pytest.mark.parametrize("name", ["blosc lz4 shuffle", "zstd", "lz4", "none"])
+def test_a_shard_that_ends_before_its_index_says_is_wrong_even_if_all_streams_are_whole(name: str, device: Any) -> None:
+    sharding = {
+        "chunk_shape": list(CHUNKS),
+        "codecs": [{"name": "bytes"}, *ON_DEVICE[name]],
+        "index_codecs": [{"name": "bytes"}],
+        "index_location": "start",
+    }
+    how = {"chunks": (16, 32, 64), "serializer": {"name": "sharding_indexed", "configuration": sharding}}
+    array = gpuzarr.create_array({}, shape=SHAPE, dtype="u2", fill_value=7, compressors=None, **how)
+    array[...] = values()
+    data = bytearray(array.store.get("c/0/0/0"))
+    index = np.frombuffer(data, "<u8", 16).reshape(8, 2).copy()
+    index[index[:, 0].argmax(), 1] += 4  # the last chunk in the file
+    data[:128] = index.tobytes()
+    array.store.put("c/0/0/0", bytes(data))
+    with pytest.raises(CodecError, match="are stored of"):
+        array[...]
+    agree(array)
+
+
 def test_the_error_names_codec_key_and_chunk(device: Any) -> None:
     array = stored([ZSTD])
     array.store.put("c/2/0/1", b"\x28\xb5\x2f\xfd rubbish")
@@ -526,6 +557,32 @@ def test_a_read_on_another_stream_is_ordered_after_what_the_current_one_does(dev
     stream = device.new_stream()
     found = again.read((slice(3, 20), 4), stream=stream)
     assert (device.peek(found) == values()[3:20, 4]).all()
+
+
+def test_a_read_waits_for_whoever_uses_the_memory_it_is_given(device: Any) -> None:
+    again = on_device(stored([ZSTD]))
+    whole, other = cupy.empty(SHAPE, "u2"), device.new_stream()
+    interface = {"version": 3, "shape": SHAPE, "typestr": "<u2", "data": (whole.data.ptr, False), "stream": other}
+    out = type("Foreign", (), {"__cuda_array_interface__": interface})()
+    device.reset()
+    assert again.read(..., out=out) is out
+    assert device.counts["stream_waits"] == 1
+    assert (home(whole) == values()).all()
+
+
+def test_fields_are_read_on_the_stream_that_is_named(device: Any) -> None:
+    dtype = np.dtype([("x", "<i2"), ("y", "<f4")])
+    array = gpuzarr.create_array({}, shape=(9,), chunks=(4,), dtype=dtype, zarr_format=2)
+    model = random_values(np.random.default_rng(1), (9,), dtype)
+    array[...] = model
+    again, stream = on_device(array), device.new_stream()
+    found = again.read("y", stream=stream)
+    assert device.counts["stream_waits"] > 0
+    device.stream_waits(device.current_stream(), device.record(stream))
+    assert_same(home(found), np.ascontiguousarray(model["y"]))
+    both = cupy.empty((9,), model[["x", "y"]].dtype)
+    assert again.read(["x", "y"], out=both) is both
+    assert (home(both)["x"] == model["x"]).all()
 
 
 def test_an_array_is_sent_to_another_process_by_the_devices_name(device: Any) -> None:

@@ -115,7 +115,7 @@ def test_a_resized_array_is_read_by_its_new_shape(tmp_path: Path) -> None:
 def test_what_is_not_simple_is_planned(stored: Any) -> None:
     array, _ = stored
     array[0, 0, 0]
-    (reads,) = array._small
+    reads = array._small
     assert isinstance(reads, SmallReads)
     first = slice(0, 2)
     assert reads.read((first, first, first)) is not None

@@ -44,9 +44,6 @@ ELEMENTS = 2048
 EACH = np.int32(ELEMENTS)
 """Elements that a block scatters."""
 
-TEMP = 512 << 20
-"""Bytes of temporary memory for one call of nvCOMP: a batch that needs more is split."""
-
 CHECKSUMS = {"crc32c": 0, "crc32": 1, "adler32": 2, "fletcher32": 3}
 """The kernel's numbers for checksums."""
 
@@ -119,9 +116,9 @@ def nvcomp(
 def _calls(
     b: Builder, offer: Nvcomp, codec: str, columns: tuple[Place, ...], room: Column, rows: Column
 ) -> None:
-    """One call, or several where one would need more temporary memory than `TEMP`; they share it, one by one."""
+    """One call, or several where one would need more temporary memory than there is; they share it, one by one."""
     found, status = b.found(rows, room), b.status(rows)
-    parts = splits(room, TEMP, lambda n, most, total: offer.temp_bytes(codec, n, most, total))
+    parts = splits(room, b.temp, lambda n, most, total: offer.temp_bytes(codec, n, most, total))
     temp = Place(SCRATCH, int(b.scratch([max(need for _, _, need in parts)]).offset[0]))
     for low, high, need in parts:
         each, most, total = room[low:high], int(room[low:high].max()), int(room[low:high].sum())

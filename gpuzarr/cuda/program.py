@@ -185,11 +185,13 @@ def resolve(arg: np.generic | Place, bases: NDArray[np.uint64]) -> np.generic:
 class Builder:
     """Collects the program of a window of `rows` rows whose stored bytes end at `stored` in the slab.
 
-    `refused` rows are those the device can't take, found on the host: they are decoded there, one by one.
+    `refused` rows are those the device can't take, found on the host: they are decoded there, one by one. One call of
+    nvCOMP gets at most `temp` bytes of temporary memory, unless a single stream needs more.
     """
 
     rows: int
     stored: int
+    temp: int
     launches: list[Launch | Decode] = field(default_factory=list)
     refused: NDArray[np.bool_] = field(init=False)
     _columns: list[tuple[int, Column | Places]] = field(default_factory=list)

@@ -13,8 +13,8 @@ __all__ = ["Executor", "default_executor"]
 WINDOW, DEVICE_MEMORY = 128 << 20, 2 << 30
 """Bytes by default: some thousand chunks of 64 KiB, which keep a large GPU busy; and no more than any GPU has."""
 
-TIMES = 4
-"""Device memory of a window in its decoded bytes: stored bytes and tables, decoded and unshuffled, and temporary."""
+TIMES = 8
+"""Device memory of a window in its decoded bytes: stored ones and tables 2, decoded and unshuffled 2, temporary 4."""
 
 
 class Executor:

@@ -54,6 +54,12 @@ class Program:
         self.batch_strides = np.array((0, *layout.strides), np.int64)
         self.item = np.array([layout.dtype.itemsize], np.int64)
 
+    def head(self, ops: Any, ndim: int, strides: Column) -> tuple[Any, ...]:
+        """The arguments that reads and writes begin with, from `codecs` to `chunk_strides`."""
+        item, swap = self.layout.wire.itemsize, self.layout.swap
+        where = ctypes.addressof(ops), self.n_ops
+        return (self.module.codecs, *where, ndim, item, swap, self.layout.nbytes, native.address(strides))
+
 
 _programs: OrderedDict[int, Program] = OrderedDict()
 
@@ -121,14 +127,7 @@ def _read_args(
     ndim, chunk_strides, out_strides, first, target, count, step, kind, tables, held = _tiles(work, bound)
     status = np.zeros(len(plan), np.int32)
     args = native.ReadArgs(
-        bound.module.codecs,
-        ctypes.addressof(bound.decoding),
-        bound.n_ops,
-        ndim,
-        layout.wire.itemsize,
-        layout.swap,
-        layout.nbytes,
-        a(chunk_strides),
+        *bound.head(bound.decoding, ndim, chunk_strides),
         out.__array_interface__["data"][0],
         a(out_strides),
         out.nbytes >= LARGE,
@@ -240,14 +239,7 @@ class Writer:
             self.files = (store, keys, _dense(keys.coords[leaf.plan.key]))
         self.keep = (bound, strides, columns, values)
         self.fixed = (
-            bound.module.codecs,
-            ctypes.addressof(bound.encoding),
-            bound.n_ops,
-            tiles.ndim,
-            layout.wire.itemsize,
-            layout.swap,
-            layout.nbytes,
-            a(bound.strides),
+            *bound.head(bound.encoding, tiles.ndim, bound.strides),
             values.__array_interface__["data"][0],
             a(strides),
             np.asarray(leaf.job.fill, layout.dtype).tobytes(),

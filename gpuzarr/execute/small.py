@@ -34,27 +34,10 @@ FEW = 8
 
 
 class SmallReads:
-    """The small reads of one array, bound once: `bind`."""
+    """The small reads of one array. What they have in common is bound when the first of them is asked for."""
 
     def __init__(
         self,
-        source: Source,
-        chain: Chain,
-        shape: tuple[int, ...],
-        dtype: np.dtype[Any],
-        bound: compiled.Program,
-        pool: Pool,
-    ) -> None:
-        self.source, self.shape, self.dtype, self.module, self.pool = source, shape, dtype, bound.module, pool
-        self.alone = self.most = 1
-        self.chunk = chain.leaf.shape
-        self.level: ShardLevel | None = chain.levels[0] if chain.levels else None
-        self.edges = np.array(self.chunk, np.int64)
-        self.bound = bound
-
-    @classmethod
-    def bind(
-        cls,
         source: Source,
         chain: Chain,
         shape: tuple[int, ...],
@@ -63,49 +46,33 @@ class SmallReads:
         folder: str,
         keys: ChunkKeys,
         pool: Pool,
-    ) -> SmallReads | None:
-        """What reads small boxes of an array, or None where the module can't."""
-        levels, path = chain.levels, source.path_of(folder)
-        simple = 1 <= len(shape) <= native.BOX_DIMS and (not levels or not (levels[0].whole or levels[0].turned))
-        bound = compiled.program(chain.leaf) if path is not None and simple and len(levels) < 2 else None
-        if bound is None or path is None:
-            return None
-        made = cls(source, chain, shape, dtype, bound, pool)
-        made._bind(path, folder, keys, fill)
-        made.alone = max(1, int(2 * RUN / nanoseconds(chain.leaf)))
-        made.most = ROWS if pool.threads < 2 else min(ROWS, FEW * made.alone)
-        return made
+    ) -> None:
+        self.source, self.chain, self.shape, self.dtype, self.fill = source, chain, shape, dtype, fill
+        self.folder, self.keys, self.pool = folder, keys, pool
+        self.chunk = chain.leaf.shape
+        self.level: ShardLevel | None = chain.levels[0] if chain.levels else None
+        self.most: int | None = None
+        self.alone = 0
 
-    def _bind(self, path: str, folder: str, keys: ChunkKeys, fill: Any) -> None:
-        bound, layout, grid = self.bound, self.bound.layout, self.level.grid_column if self.level else None
-        self.folder, self.keys = folder, keys
-        text = os.fsencode(path + keys.prefix), np.asarray(fill, layout.dtype).tobytes()
-        ndim = len(self.shape)
-        read = native.ReadArgs(
-            bound.module.codecs,
-            ctypes.addressof(bound.decoding),
-            bound.n_ops,
-            ndim,
-            layout.wire.itemsize,
-            layout.swap,
-            layout.nbytes,
-            native.address(bound.strides),
-            None,
-            None,
-            0,
-            text[1],
-            native.FILES,
-            text[0],
-            None,
-            ndim,
-            ord(keys.separator),
-            keys.scalar.encode(),
-            *[None] * 13,
-            native.BOXES,
-        )
-        self.args = native.BoxArgs(read, native.address(self.edges), None if grid is None else native.address(grid))
-        self.args.keep = (read, text, grid)
+    def _bind(self) -> int:
+        """How many chunks a box may have: none where the module can't read them."""
+        path, levels = self.source.path_of(self.folder), self.chain.levels
+        simple = 1 <= len(self.shape) <= native.BOX_DIMS and (not levels or not (levels[0].whole or levels[0].turned))
+        bound = compiled.program(self.chain.leaf) if path is not None and simple and len(levels) < 2 else None
+        if bound is None or path is None:
+            return 0
+        ndim, grid = len(self.shape), None if self.level is None else self.level.grid_column
+        edges, prefix = np.array(self.chunk, np.int64), os.fsencode(path + self.keys.prefix)
+        fill = np.asarray(self.fill, bound.layout.dtype).tobytes()
+        names = (prefix, None, ndim, ord(self.keys.separator), self.keys.scalar.encode())
+        head = bound.head(bound.decoding, ndim, bound.strides)
+        read = native.ReadArgs(*head, None, None, 0, fill, native.FILES, *names, *[None] * 13, native.BOXES)
+        self.module = bound.module
+        self.args = native.BoxArgs(read, native.address(edges), None if grid is None else native.address(grid))
+        self.args.keep = (bound, read, edges, grid)
         self.at = ctypes.addressof(self.args)
+        self.alone = max(1, int(2 * RUN / nanoseconds(self.chain.leaf)))
+        return ROWS if self.pool.threads < 2 else min(ROWS, FEW * self.alone)
 
     def read(self, wanted: tuple[Any, ...]) -> Any:
         """What `a[wanted]` is; None where it has to be planned."""
@@ -113,7 +80,11 @@ class SmallReads:
         count: list[int] = []
         kept: list[int] = []
         rows = 1
-        if len(wanted) != len(self.shape):
+        if len(wanted) != len(self.shape) or (self.level is not None and not self.source.keeps):
+            return None
+        if self.most is None:
+            self.most = self._bind()
+        if not self.most:
             return None
         for item, n, edge in zip(wanted, self.shape, self.chunk, strict=True):
             if type(item) is slice and item.step in (None, 1):

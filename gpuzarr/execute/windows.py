@@ -26,6 +26,7 @@ from gpuzarr.errors import UnsupportedError
 from gpuzarr.execute.choice import Choice, Where, choose
 from gpuzarr.execute.work import ReadJob, Work
 from gpuzarr.plan import ReadPlan
+from gpuzarr.ranges import WHOLE
 
 if TYPE_CHECKING:
     from gpuzarr.cuda.device import Block, Device
@@ -39,6 +40,12 @@ Staging = Callable[[int], NDArray[np.uint8]]
 
 FLIGHTS = 2
 """Windows in flight."""
+
+TEMP = 4
+"""Temporary memory that decoders may take, in decoded bytes of a window: nvCOMP's zstd wants three, and is given it."""
+
+ABSENT, WRONG = -1, -2
+"""Sizes of rows that are not stored, and of those that the host is to say what is wrong with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +101,10 @@ class DeviceTarget:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Rows of a plan in pinned memory: `size[i]` bytes at `offset[i]` of the slab are of row `rows[i]`; -1: absent."""
+    """Rows of a plan in pinned memory: `size[i]` bytes at `offset[i]` of the slab are of row `rows[i]`.
+
+    A size may be ABSENT, or WRONG: then there are other bytes than the plan says, or than any encoder makes of a chunk.
+    """
 
     rows: Column
     slab: NDArray[np.uint8]
@@ -166,7 +176,7 @@ def parts(rows: Column, chain: Chain, budget: int) -> list[Column]:
 
 def fill_absent(plan: ReadPlan, layout: Layout, outs: list[NDArray[Any]], job: ReadJob, target: DeviceTarget) -> None:
     """Give the tiles of inner chunks that no shard holds the fill value: one launch for each level of shards."""
-    b = Builder(0, 0)
+    b = Builder(0, 0, 0)
     fill = fill_value(layout, job)
     item = Item(fill.itemsize, 0, b.column(repeated(fill)))
     for (tiles, _), out in zip(plan.absent, outs, strict=True):
@@ -181,7 +191,7 @@ def fill_absent(plan: ReadPlan, layout: Layout, outs: list[NDArray[Any]], job: R
 
 def move(source: NDArray[Any], out: NDArray[Any], target: DeviceTarget) -> None:
     """Copy an array on a device to another of its shape, whatever the strides of both."""
-    b = Builder(0, 0)
+    b = Builder(0, 0, 0)
     item = Item(out.itemsize, 0, b.column(b"\0"))
     zero = np.zeros((1, out.ndim), np.int64)
     whole = Boxes(zero, zero, np.array([out.shape], np.int64), zero + 1)
@@ -212,7 +222,7 @@ def _fly(work: Work, target: DeviceTarget, groups: list[Column], on_host: bool) 
             if len(flights) == FLIGHTS:
                 late.append(_land(flights.popleft(), target))
             window = decoded(work, rows, target.staging) if on_host else stored(work, rows, target)
-            program, refused = prepare(work, window, chain)
+            program, refused = prepare(work, window, chain, target)
             late.append(rows[refused])
             fetched = 0 if on_host else int(window.size.clip(0).sum())
             flights.append(_launch(program, window.slab, target, rows, fetched, on_host))
@@ -244,7 +254,9 @@ def stored(work: Work, rows: Column, target: DeviceTarget) -> Window:
         None if values[k] is None else work.stored(row, values[k], start)
         for row, k, start in zip(rows.tolist(), (which - first).tolist(), at, strict=True)
     ]
-    size = np.array([-1 if data is None else len(data) for data in found], np.int64)
+    size = np.array([ABSENT if data is None else len(data) for data in found], np.int64)
+    planned = work.plan.length[rows]
+    size[(size > work.chain.largest) | ((size >= 0) & (planned != WHOLE) & (size != planned))] = WRONG
     lead = -target.chain.lead % ALIGN  # what is decoded begins on an aligned byte, not what comes before it
     slots = -(-(lead + np.maximum(size, 0)) // ALIGN) * ALIGN
     offset = np.cumsum(slots) - slots + lead
@@ -253,7 +265,7 @@ def stored(work: Work, rows: Column, target: DeviceTarget) -> Window:
 
     def copy(k: int) -> None:
         data = found[k]
-        if data is not None:
+        if data is not None and size[k] >= 0:
             slab[offset[k] : offset[k] + len(data)] = np.frombuffer(data, np.uint8)
 
     pool.run(copy, range(len(found)), len(found))
@@ -275,7 +287,7 @@ def decoded(work: Work, rows: Column, staging: Staging) -> Window:
             room = slab[k * each : k * each + layout.nbytes]
             found = work.decoded(int(rows[k]), value, int(work.at[rows[k]]), room.data)
             if found is None:
-                size[k] = -1
+                size[k] = ABSENT
             elif layout.swap < 0:
                 native = np.ascontiguousarray(layout.view(room).astype(layout.dtype))
                 room[:] = native.reshape(-1).view(np.uint8)
@@ -284,13 +296,13 @@ def decoded(work: Work, rows: Column, staging: Staging) -> Window:
     return Window(rows, slab, np.arange(len(rows)) * each, size, each * len(rows))
 
 
-def prepare(work: Work, window: Window, chain: DeviceChain) -> tuple[Program, Column]:
+def prepare(work: Work, window: Window, chain: DeviceChain, target: DeviceTarget) -> tuple[Program, Column]:
     """A window's program, and which of its rows it leaves out because the device can't take them."""
-    layout = work.chain.elements
-    b = Builder(len(window.rows), window.end)
-    cast = None if work.job.device is None else work.job.device.cast
+    layout, cast = work.chain.elements, target.cast
+    b = Builder(len(window.rows), window.end, TEMP * target.window)
     fill = b.column(repeated(fill_value(layout, work.job)))
     item = Item(layout.dtype.itemsize, max(layout.swap, 0), fill, None if cast is None else cast.codes)
+    b.refused[window.size == WRONG] = True
     present = np.flatnonzero(window.size >= 0)
     data = Strings(present, Places.at(INPUT, window.offset[present]), window.size[present], window.slab)
     moved = cast is None and any(step.moves for step in chain.steps)
@@ -301,7 +313,7 @@ def prepare(work: Work, window: Window, chain: DeviceChain) -> tuple[Program, Co
     left = ~np.isin(made.rows, present[straight])
     places = Places.at(ABSOLUTE, np.full(len(window.rows), device_tiles.FILL))
     places.put(made.rows, made.place)
-    scattered = np.union1d(made.rows[left], np.flatnonzero(window.size < 0))
+    scattered = np.union1d(made.rows[left], np.flatnonzero(window.size == ABSENT))
     _scatter(b, work, window.rows, scattered, places, layout, item)
     return b.program(), np.flatnonzero(b.refused)
 

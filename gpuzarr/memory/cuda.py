@@ -20,7 +20,7 @@ from gpuzarr.dtypes.names import ML_FLOATS, from_v3
 from gpuzarr.errors import DeviceError, DeviceMemoryError, ShapeError, UnsupportedError
 from gpuzarr.memory.host import torch_dtype
 
-__all__ = ["DeviceMemory", "TorchDeviceMemory", "fetch", "is_on_device", "memory_of_array", "shadow"]
+__all__ = ["DeviceMemory", "TorchDeviceMemory", "fetch", "is_on_device", "memory_of_array", "ready_on", "shadow"]
 
 PIECE = 256 << 20
 """Bytes that are brought home at once: so much pinned memory is taken."""
@@ -130,6 +130,11 @@ def is_on_device(array: Any) -> bool:
     if _is_torch(array):
         return bool(array.device.type == "cuda")
     return _is_cupy(array) or _interface(array) is not None
+
+
+def ready_on(array: Any) -> int | None:
+    """The stream on which an array's owner says it is used (CUDA array interface, version 3; torch's current one)."""
+    return _parts(array).stream
 
 
 # ---- addresses -------------------------------------------------------------------------------------------------------
