@@ -20,6 +20,7 @@ from gpuzarr.errors import MetadataError, UnsupportedError
 from gpuzarr.grid import ChunkKeys
 from gpuzarr.memory import as_host
 from gpuzarr.metadata import ArrayMetadata, CodecConfig, codecs_v2
+from gpuzarr.metadata.chains import completed
 from gpuzarr.metadata.forms import sizes as readable
 from gpuzarr.options import Options
 from gpuzarr.store import Store
@@ -107,9 +108,14 @@ def describe(
     if inner is not None:
         index = (BytesCodec("little").to_config(), CodecConfig("crc32c", {}))
         codecs = (ShardingCodec(inner, codecs, index, location).to_config(),)
+    codecs = completed(codecs, data_type, len(whole), _quiet)
     names = None if dimension_names is None else _names(dimension_names, len(whole), path)
     keys = _keys(chunk_key_encoding, 3)
     return ArrayMetadata(3, whole, data_type, outer, keys, fill, codecs, dict(attributes or {}), names)
+
+
+def _quiet(*_: str) -> None:
+    """What callers may leave out is no fault of a document."""
 
 
 ARGUMENTS = frozenset(describe.__kwdefaults__ or ()) | frozenset(create_array.__kwdefaults__ or ())

@@ -18,7 +18,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "gpuzarr"
 
 LEVELS = [
-    {"errors", "lazy"},
+    {"errors", "lazy", "repairs"},
     {"ranges", "batch"},
     {"grid", "dtypes"},
     {"metadata", "selection", "shard"},

@@ -600,7 +600,6 @@ def test_null_names_no_fill_value_in_format_2_only() -> None:
         ("AAEC", RAW, np.void(b"\0\1\2"), "AAEC"),
         ([0, 1, 2], RAW, np.void(b"\0\1\2"), "AAEC"),
         ({"x": -0.0, "y": 7}, PAIR, np.array((-0.0, 7), "<f4,u1")[()], {"x": -0.0, "y": 7}),
-        ("AACAPwc=", PAIR, np.array((1, 7), "<f4,u1")[()], {"x": 1.0, "y": 7}),
         ("AACAPwc=", LEGACY, np.array((1, 7), "<f4,u1")[()], "AACAPwc="),
         ({"x": 1, "y": 7}, LEGACY, np.array((1, 7), "<f4,u1")[()], "AACAPwc="),
         ("żółw", "string", "żółw", "żółw"),

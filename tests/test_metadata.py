@@ -62,7 +62,7 @@ SHARDING: dict[str, Any] = {
     "name": "sharding_indexed",
     "configuration": {
         "chunk_shape": [2, 3],
-        "codecs": ["bytes", {"name": "zstd", "configuration": {"level": 0}}],
+        "codecs": [BYTES, {"name": "zstd", "configuration": {"level": 0}}],
         "index_codecs": [BYTES, {"name": "crc32c"}],
     },
 }
@@ -137,9 +137,9 @@ def test_a_group_of_format_3() -> None:
 
 
 def test_short_names_are_read_as_objects() -> None:
-    found = array3(data_type={"name": "uint8"}, chunk_key_encoding="v2", codecs=["bytes", {"name": "gzip"}])
+    found = array3(data_type={"name": "uint8"}, chunk_key_encoding="v2", codecs=["bytes", {"name": "crc32c"}])
     assert found.keys == ChunkKeys("v2", ".")
-    assert found.codecs == (CodecConfig("bytes"), CodecConfig("gzip"))
+    assert found.codecs == (CodecConfig("bytes"), CodecConfig("crc32c"))
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_the_codecs_inside_a_shard_are_read_like_those_outside() -> None:
     assert inner["index_codecs"] == [BYTES, {"name": "crc32c"}]
     innermost = inner["codecs"][0]["configuration"]
     zstd = {"name": "zstd", "configuration": {"level": 0, "checksum": False}}
-    assert innermost["codecs"] == [{"name": "bytes"}, zstd]
+    assert innermost["codecs"] == [BYTES, zstd]
 
 
 def test_members_that_need_not_be_understood_are_kept() -> None:
@@ -286,7 +286,6 @@ def test_a_missing_member_is_refused_by_name(name: str) -> None:
         b"null",
         b"{'zarr_format': 3}",
         b"\xff\xfe{\x00}\x00",
-        b"\xef\xbb\xbf{}",
         b'{"zarr_format": 3, "zarr_format": 3, "node_type": "group"}',
         b'{"zarr_format": ' + b"9" * 5000 + b"}",
         text(V3)[:-1],
@@ -389,7 +388,9 @@ def test_a_bare_nan_is_read_in_fill_values_and_attributes() -> None:
         found = array3(data_type="float32", fill_value=float("nan"))
     assert str(found.fill_value) == "nan"
     assert again(found) == found
-    assert np.isnan(group3(attributes={"a": float("nan")}).attributes["a"])  # type: ignore[arg-type]
+    with pytest.warns(MetadataWarning):
+        group = group3(attributes={"a": float("nan")})
+    assert np.isnan(group.attributes["a"])  # type: ignore[arg-type]
 
 
 def test_a_seen_document_is_not_parsed_again_wherever_it_lies() -> None:
@@ -615,7 +616,7 @@ def test_what_is_written_is_objects_with_defaults_spelled_out() -> None:
             "configuration": {
                 "chunk_shape": [2, 3],
                 "codecs": [
-                    {"name": "bytes"},
+                    BYTES,
                     {"name": "zstd", "configuration": {"level": 0, "checksum": False}},
                 ],
                 "index_codecs": [BYTES, {"name": "crc32c"}],
@@ -929,7 +930,8 @@ def test_fill_values_of_the_fixtures_are_read(path: Path) -> None:
 @pytest.mark.parametrize("path", fixtures("v3/codec/*/cases.json"))
 def test_codecs_of_the_fixtures_are_read(path: Path) -> None:
     for value in cases(path).values():
-        found = array3(codecs=[value])
+        ordered = path.parent.name == "bytes" and "endian" not in str(value)
+        found = array3(codecs=[value], **({"data_type": "uint8"} if ordered else {}))
         assert found.codecs[0].name == path.parent.name
         assert again(found) == found
 

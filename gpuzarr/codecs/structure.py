@@ -27,7 +27,7 @@ class TransposeCodec:
     {'order': [2, 0, 1]}
     """
 
-    order: tuple[int, ...] | str
+    order: tuple[int, ...]
 
     name = "transpose"
 
@@ -35,8 +35,6 @@ class TransposeCodec:
     def from_config(cls, config: Mapping[str, Any]) -> TransposeCodec:
         unknown_members(config, "transpose", {"order"})
         order = config.get("order")
-        if order in ("C", "F"):  # withdrawn before 3.0 was final, but on disk
-            return cls(str(order))
         if not isinstance(order, list) or not all(type(k) is int for k in order):
             raise MetadataError(f"transpose: order must be a list of integers, not {order!r}", field="codecs")
         if sorted(order) != list(range(len(order))):
@@ -48,9 +46,6 @@ class TransposeCodec:
 
     def axes(self, ndim: int) -> tuple[int, ...]:
         """The permutation for an array of `ndim` axes."""
-        if isinstance(self.order, str):
-            axes = tuple(range(ndim))
-            return axes if self.order == "C" else axes[::-1]
         if len(self.order) != ndim:
             raise MetadataError(f"transpose: order {list(self.order)} for {ndim} axes", field="codecs")
         return self.order

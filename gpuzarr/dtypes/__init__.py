@@ -9,8 +9,9 @@ from __future__ import annotations
 from gpuzarr.dtypes.asked import from_numpy
 from gpuzarr.dtypes.fills import encode_fill, parse_fill, same_fill
 from gpuzarr.dtypes.given import as_fill
-from gpuzarr.dtypes.names import BITS, JSON, DataType, MetadataWarning, from_v3, plain
+from gpuzarr.dtypes.names import BITS, JSON, DataType, from_v3, plain
 from gpuzarr.dtypes.v2 import OBJECT_CODECS, from_v2
+from gpuzarr.repairs import MetadataWarning
 
 __all__ = [
     "BITS",

@@ -13,15 +13,15 @@ import json
 import math
 import re
 import sys
-import warnings
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NoReturn
 
 import numpy as np
 
-from gpuzarr.dtypes.names import COMPLEX, JSON, ML_FLOATS, ML_INTS, DataType, MetadataWarning, from_v3
+from gpuzarr.dtypes.names import COMPLEX, JSON, ML_FLOATS, ML_INTS, DataType, from_v3
 from gpuzarr.errors import MetadataError
+from gpuzarr.repairs import repaired
 
 __all__ = ["encode_fill", "parse_fill", "same_fill"]
 
@@ -73,10 +73,6 @@ def refuse(value: Any, data_type: DataType, why: str = "") -> NoReturn:
     raise MetadataError(reason, field="fill_value")
 
 
-def _lenient(what: str) -> None:
-    warnings.warn(f"fill_value: {what}, which no specification allows", MetadataWarning, stacklevel=2)
-
-
 def bits(raw: bytes, dtype: np.dtype[Any]) -> np.generic:
     """The scalar with exactly these bytes: no conversion that could change a NaN."""
     scalar: np.generic = np.frombuffer(raw, dtype)[0]
@@ -91,7 +87,7 @@ def _read_bool(value: JSON, data_type: DataType, _: int) -> np.generic:
     if value is not True and value is not False:
         if type(value) is not int or value not in (0, 1):
             refuse(value, data_type)
-        _lenient("0 or 1 for a bool")
+        repaired("bool-number", "fill_value")
     return np.bool_(value)
 
 
@@ -114,7 +110,7 @@ def read_int(value: JSON, data_type: DataType, _: int) -> np.generic:
     if not low <= number <= high:
         refuse(value, data_type, f"not in [{low}, {high}]")
     if number is not value:
-        _lenient("a fraction for an integer")
+        repaired("int-fraction", "fill_value")
     scalar: np.generic = data_type.dtype.type(number)
     return scalar
 
@@ -130,13 +126,13 @@ def read_float(value: JSON, data_type: DataType, zarr_format: int) -> np.generic
             return bits(int(value, 16).to_bytes(dtype.itemsize, sys.byteorder), dtype)
         if len(value) > 400 or not _NUMBER.fullmatch(value):
             refuse(value, data_type)
-        _lenient("a number in quotes")
+        repaired("float-string", "fill_value")
     elif isinstance(value, bool):
-        _lenient("true or false for a number")
+        repaired("float-bool", "fill_value")
     elif not isinstance(value, int | float):
         refuse(value, data_type)
     elif isinstance(value, float) and not math.isfinite(value):
-        _lenient("a bare NaN or Infinity")
+        repaired("bare-nan", "fill_value")
     try:
         number = float(value)
     except OverflowError:
@@ -182,7 +178,7 @@ def _read_complex(value: JSON, data_type: DataType, zarr_format: int) -> np.gene
         parts = [read_float(v, part, zarr_format) for v in value]
         return bits(parts[0].tobytes() + parts[1].tobytes(), data_type.dtype)
     real = read_float(value, part, zarr_format)
-    _lenient("one number for a complex one")
+    repaired("complex-number", "fill_value")
     return bits(real.tobytes() + bytes(part.dtype.itemsize), data_type.dtype)
 
 
@@ -198,7 +194,7 @@ def _is_zero(value: JSON) -> bool:
     """Zarr-Python 2 wrote the number 0 as the fill value of any type, and meant the type's zero."""
     if type(value) is not int or value != 0:
         return False
-    _lenient("0 for a type that has no numbers")
+    repaired("zero-fill", "fill_value")
     return True
 
 
@@ -219,7 +215,7 @@ def _base64(value: JSON, data_type: DataType) -> bytes:
         if data_type.dtype.kind != "S" or not value.isascii():
             refuse(value, data_type, "not base64")
     # Zarr-Python 2 read, and before it encoded them also wrote, byte strings as they are
-    _lenient("a byte string not in base64")
+    repaired("plain-bytes", "fill_value")
     return value.encode("ascii")
 
 
@@ -272,7 +268,10 @@ def _read_void(value: JSON, data_type: DataType, zarr_format: int) -> np.generic
 def _read_struct(value: JSON, data_type: DataType, zarr_format: int) -> np.generic:
     """An object with every field (zarr-extensions, data type `struct`), or the packed bytes in base64."""
     if not isinstance(value, dict) or not data_type.fields:
-        return _read_packed(value, data_type, zarr_format)
+        packed = _read_packed(value, data_type, zarr_format)
+        if isinstance(data_type.json, dict) and data_type.json["name"] == "struct":
+            repaired("packed-struct", "fill_value")
+        return packed
     if value.keys() != {name for name, _ in data_type.fields}:
         refuse(value, data_type, "a value for every field is needed, and for nothing else")
     parts = [(_READ[kind_of(kind)](value[name], kind, 3), kind) for name, kind in data_type.fields]

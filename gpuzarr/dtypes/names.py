@@ -26,7 +26,6 @@ __all__ = [
     "ML_NAMES",
     "STRING",
     "DataType",
-    "MetadataWarning",
     "from_v3",
     "plain",
     "refuse_type",
@@ -75,10 +74,6 @@ UNITS = frozenset(("Y", "M", "W", "D", "h", "m", "s", "ms", "us", "μs", "ns", "
 
 _INTS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 _CORE = ("bool", *_INTS, "float16", "float32", "float64", "complex64", "complex128")
-
-
-class MetadataWarning(UserWarning):
-    """A document says something that no specification allows, but that known writers wrote; it was read."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import json
 import math
-import warnings
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
 
-from gpuzarr.dtypes import JSON, MetadataWarning
+from gpuzarr.dtypes import JSON
 from gpuzarr.errors import GpuzarrError, MetadataError, UnsupportedError
+from gpuzarr.repairs import repaired
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -22,7 +22,6 @@ __all__ = [
     "chunk_shape",
     "dump",
     "extras",
-    "lenient",
     "load",
     "located",
     "member",
@@ -58,15 +57,11 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_object)
+_BARE = {name: float(name) for name in ("NaN", "Infinity", "-Infinity")}
 
 
 def bad(reason: str, field: str | None = None) -> NoReturn:
     raise MetadataError(reason, field=field)
-
-
-def lenient(what: str) -> None:
-    """Warns of something read that may not be written; without the path, so that Python shows it once."""
-    warnings.warn(f"{what}, which the specification does not allow", MetadataWarning, stacklevel=2)
 
 
 def located(path: str, parse: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -80,14 +75,14 @@ def located(path: str, parse: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
 
 
 def load(document: bytes, name: str, *, repeats: bool = False) -> dict[str, JSON]:
-    """The object that a document holds (RFC 8259, UTF-8; bare NaN and Infinity are tolerated).
+    """The object that a document holds (RFC 8259, UTF-8; bare NaN and Infinity, and a byte order mark, are repaired).
 
     Only attributes may have a name twice (`repeats`): there the last one counts, as for every JSON parser.
     """
     if len(document) > MAX_DOCUMENT:
         bad(f"{name} has {len(document)} bytes, more than {MAX_DOCUMENT}")
     try:
-        value = _DECODER.decode(document.decode("utf-8"))
+        value = _parse(document.decode("utf-8"), "attributes" if name == ".zattrs" else None)
     except RecursionError:
         bad(f"{name} is nested deeper than {MAX_NESTING} levels")
     except ValueError as error:
@@ -97,6 +92,38 @@ def load(document: bytes, name: str, *, repeats: bool = False) -> dict[str, JSON
     if repeats and isinstance(value, RepeatedMembers):
         return dict(value)
     return object_of(value, None, name)
+
+
+def _parse(text: str, field: str | None) -> Any:
+    """The value of a JSON text; `field` is what all of it belongs to, where that is one member of a node."""
+    if text.startswith("\ufeff"):
+        repaired("byte-order-mark", field)
+        text = text[1:]
+    if "NaN" not in text and "Infinity" not in text:
+        return _DECODER.decode(text)
+    bare: list[str] = []
+
+    def constant(name: str) -> float:
+        bare.append(name)
+        return _BARE[name]
+
+    value = json.JSONDecoder(object_pairs_hook=_object, parse_constant=constant).decode(text)
+    if bare:
+        members = value if isinstance(value, dict) and field is None else {field: value}
+        for name in [n for n, v in members.items() if n != "fill_value" and _has_bare(v)]:
+            repaired("bare-nan", name)
+    return value
+
+
+def _has_bare(value: Any) -> bool:
+    """Whether a number that JSON has no word for is anywhere in a value (the fill value is looked at elsewhere)."""
+    level = [value]
+    while level:
+        if any(isinstance(v, float) and not math.isfinite(v) for v in level):
+            return True
+        inside = (v.values() if isinstance(v, dict) else v for v in level if isinstance(v, dict | list))
+        level = list(chain.from_iterable(inside))
+    return False
 
 
 def _is_deep(value: Any) -> bool:
@@ -184,7 +211,7 @@ def chunk_shape(value: JSON, shape: tuple[int, ...], itemsize: int, field: str) 
     if type(value) is not list or len(value) != len(shape):
         bad(f"not a list of {len(shape)} sizes", field)
     if 0 in shape:
-        value = [_repaired(c) if n == 0 else c for n, c in zip(shape, value, strict=True)]
+        value = [_repaired(c, field) if n == 0 else c for n, c in zip(shape, value, strict=True)]
     chunks = sizes(value, field)
     if 0 in chunks:
         bad("a chunk has no elements", field)
@@ -193,8 +220,8 @@ def chunk_shape(value: JSON, shape: tuple[int, ...], itemsize: int, field: str) 
     return chunks
 
 
-def _repaired(size: JSON) -> JSON:
+def _repaired(size: JSON, field: str) -> JSON:
     if not isinstance(size, bool) and (type(size) is not int or size != 0):
         return size
-    lenient("a chunk size of 0, false or true (read as 1)")
+    repaired("chunk-size-0", field)
     return 1

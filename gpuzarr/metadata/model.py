@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from gpuzarr.dtypes import JSON, DataType, encode_fill, same_fill
 from gpuzarr.metadata.consolidated import Consolidated
-from gpuzarr.metadata.forms import bad, dump, lenient
+from gpuzarr.metadata.forms import bad, dump
+from gpuzarr.repairs import repaired
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gpuzarr.grid import ChunkKeys
 
-__all__ = ["ArrayMetadata", "CodecConfig", "GroupMetadata", "codec_list", "explicit", "is_big", "packed"]
+__all__ = ["ArrayMetadata", "CodecConfig", "GroupMetadata", "codec_list", "explicit", "is_big", "object_form", "packed"]
 
 Documents: TypeAlias = dict[str, dict[str, JSON]]
 
@@ -35,7 +36,7 @@ class CodecConfig:
 
     def to_v3(self) -> dict[str, JSON]:
         """The object form; without a `configuration` where there is nothing in it, but for codecs of numcodecs."""
-        return _object(explicit(self))
+        return object_form(explicit(self))
 
     def to_v2(self) -> dict[str, JSON]:
         return {"id": self.name.removeprefix("numcodecs."), **self.configuration}
@@ -55,11 +56,12 @@ def explicit(codec: CodecConfig) -> CodecConfig:
     for name in ("codecs", "index_codecs"):
         if name in whole:
             # What codec_list gives is explicit: making it so again would double the work at every level of shards.
-            whole[name] = [_object(inner) for inner in codec_list(whole[name])]
+            whole[name] = [object_form(inner) for inner in codec_list(whole[name])]
     return CodecConfig(codec.name, whole)
 
 
-def _object(codec: CodecConfig) -> dict[str, JSON]:
+def object_form(codec: CodecConfig) -> dict[str, JSON]:
+    """A codec as a document has it, of the configuration that it has."""
     named: dict[str, JSON] = {"name": codec.name}
     # Zarr-Python wants the member for its own names, even if nothing is in it
     if codec.configuration or codec.name.startswith("numcodecs."):
@@ -89,7 +91,7 @@ def _codec(value: JSON) -> CodecConfig:
     if type(name) is not str or not name or type(configuration) is not dict:
         bad(f"{value!r:.100} is neither a codec's name nor an object with name and configuration", "codecs")
     if name == "endian":
-        lenient("the codec name 'endian', of drafts of Zarr 3 (read as 'bytes')")
+        repaired("endian-codec", "codecs")
         name = "bytes"
     return explicit(CodecConfig(name, configuration))
 

@@ -11,9 +11,11 @@ from functools import lru_cache
 from gpuzarr.dtypes import JSON, from_v3, parse_fill
 from gpuzarr.errors import UnsupportedError
 from gpuzarr.grid import ChunkKeys
+from gpuzarr.metadata.chains import completed
 from gpuzarr.metadata.consolidated import Consolidated
-from gpuzarr.metadata.forms import bad, chunk_shape, extras, lenient, load, located, member, object_of, sizes
+from gpuzarr.metadata.forms import bad, chunk_shape, extras, load, located, member, object_of, sizes
 from gpuzarr.metadata.model import ArrayMetadata, GroupMetadata, codec_list, packed
+from gpuzarr.repairs import repaired
 
 __all__ = ["parse_v3"]
 
@@ -78,7 +80,7 @@ def _array(document: dict[str, JSON], attributes: dict[str, JSON]) -> ArrayMetad
     shape = sizes(member(document, "shape"), "shape")
     if document.get("storage_transformers", []) != []:
         _refuse_transformers(document["storage_transformers"])
-    codecs = codec_list(member(document, "codecs"))
+    codecs = completed(codec_list(member(document, "codecs")), data_type, len(shape), repaired)
     return ArrayMetadata(
         zarr_format=3,
         shape=shape,
@@ -155,7 +157,7 @@ def _dimension_names(document: dict[str, JSON], ndim: int) -> tuple[str | None, 
         return None
     value = document["dimension_names"]
     if value is None:
-        lenient("dimension_names: null")
+        repaired("null-dimension-names", "dimension_names")
         return None
     if not isinstance(value, list) or len(value) != ndim:
         bad(f"not a list of {ndim} names", "dimension_names")
@@ -170,7 +172,7 @@ def _group(document: dict[str, JSON], attributes: dict[str, JSON]) -> GroupMetad
     value = document.get("consolidated_metadata")
     if value is None:
         if "consolidated_metadata" in document:
-            lenient("consolidated_metadata: null")
+            repaired("null-consolidated", "consolidated_metadata")
         return GroupMetadata(3, attributes, None, extra)
     return GroupMetadata(3, attributes, _consolidated(value), extra)
 
