@@ -2,7 +2,7 @@
 
 Three modes. `fast` runs them. `check` looks at every access to memory and raises at the first that a GPU would not
 forgive: out of bounds, misaligned, of bytes never written, in a race, after a divergent barrier. `cover` counts how
-often each source line ran. In all of them a launch ends: by itself, or by an error.
+often each source line ran, and the steps of threads. In all of them a launch ends: by itself, or by an error.
 
 What this does not show: a weak memory model, real concurrency, time. Memory is the host's own, so addresses are too.
 

@@ -18,6 +18,7 @@ from typing import Any, Literal
 from weakref import WeakSet
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gpuzarr.errors import DeviceError
 from gpuzarr.testing.emulator.image import Image, Symbol
@@ -175,6 +176,30 @@ class Emulator:
         counted = count_lines(image.rows, calls, counts, image.functions)
         return {file: lines for file, lines in counted.items() if file.endswith((".cu", ".cuh"))}
 
+    def steps(self) -> NDArray[np.uint64]:
+        """For each block of the last launch, how many steps its busiest thread made; in cover mode.
+
+        A step is a piece of straight code, from one jump to the next, as the compiler makes them without optimising.
+        Loops are made of them, so what bounds the steps bounds the time; waiting for other threads is none.
+
+        >>> from pathlib import Path
+        >>> source = Path(getfixture("tmp_path")) / "loop.cu"
+        >>> loop = "for (unsigned i = 0; i < 10 * blockIdx.x; ++i) *x += i;"
+        >>> _ = source.write_text(f'extern "C" __global__ void loop(unsigned* x) {{ {loop} }}')
+        >>> from gpuzarr.testing.emulator import load
+        >>> emulator, x = load("cover", sources=[source]), np.zeros(1, np.uint32)
+        >>> emulator.launch("loop", 3, 1, [np.uint64(x.ctypes.data)])
+        >>> none, ten, twenty = emulator.steps().tolist()
+        >>> twenty - ten == ten - none >= 10
+        True
+        """
+        if self.mode != "cover":
+            raise DeviceError("steps are counted in cover mode", device="emulator")
+        with self._lock:
+            found = np.zeros(self._library.emu_steps(None, 0), np.uint64)
+            self._library.emu_steps(found.ctypes.data, len(found))
+        return found
+
     # ---- inside ----
 
     def _kernel(self, name: str) -> _Kernel:
@@ -268,6 +293,7 @@ def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
         "emu_first_unknown": (ctypes.c_longlong, [address, size]),
         "emu_traffic": (size, [address, size]),
         "emu_count": (ctypes.c_uint64, [address]),
+        "emu_steps": (ctypes.c_uint64, [address, ctypes.c_uint64]),
     }
     for name, (result, parameters) in types.items():
         if hasattr(library, name):

@@ -331,6 +331,7 @@ EMU_EXPORT const char* emu_launch(int kernel, const unsigned* grid_size, const u
     failed = false;
     if (!launch_is_legal(grid, block, dynamic)) return message;
     if (!fibers_make(fiber_main, (int)block.count())) return "there is no address space for the stacks of a block's threads";
+    if (!count_launch(grid.count())) return "there is no memory to count the steps of so many blocks";
     if (unfinished) abandon();
     unfinished = true;
     arguments = packed_arguments;
@@ -350,6 +351,7 @@ EMU_EXPORT const char* emu_launch(int kernel, const unsigned* grid_size, const u
         const u64 at = order == REVERSE ? blocks - 1 - next : next;
         emu_block_index = {(unsigned)(at % grid.x), (unsigned)(at / grid.x % grid.y), (unsigned)(at / grid.x / grid.y)};
         run_block(kernel);
+        count_block(at);
         next = (next + step) % blocks;
     }
     watch_end();

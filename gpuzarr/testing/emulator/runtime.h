@@ -82,4 +82,14 @@ static inline void check_barrier() {}
 static inline void check_warp_sync(unsigned, unsigned, unsigned) {}
 #endif
 
+// ---- the counter's side (cover.cpp); nothing in the other modes ----
+
+#ifdef EMU_COVER
+bool count_launch(u64 blocks);  // false: no memory
+void count_block(u64 block);
+#else
+static inline bool count_launch(u64) { return true; }
+static inline void count_block(u64) {}
+#endif
+
 }  // namespace emu

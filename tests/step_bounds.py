@@ -1,0 +1,38 @@
+"""How many steps a decoder may make, whatever the bytes: what kernels' headers promise in words, in numbers.
+
+A step is a piece of straight code that one thread runs (`Emulator.steps`). The numbers hold for the busiest thread of a
+stream, and leave room for other compilers; tests find streams that need half of them and more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from zstd_model import little
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """Steps for each byte of input and output, and for each block of the stream, which counts as one more itself."""
+
+    byte: int
+    block: int
+
+    def steps(self, size: int, room: int, blocks: int) -> int:
+        return self.byte * (size + room) + self.block * (blocks + 1)
+
+
+ZSTD = Bound(byte=24, block=24_000)
+
+
+def zstd_blocks(data: bytes) -> int:
+    """How many blocks of a frame begin within it."""
+    if len(data) < 5:
+        return 0
+    flags, blocks, last = data[4], 0, 0
+    at = 6 - (flags >> 5 & 1) + (0, 1, 2, 4)[flags & 3] + (flags >> 5 & 1, 2, 4, 8)[flags >> 6]
+    while not last and at + 3 <= len(data):
+        word = little(data[at : at + 3])
+        last, blocks = word & 1, blocks + 1
+        at += 3 + (1 if word >> 1 & 3 == 1 else word >> 3)
+    return blocks

@@ -1,0 +1,76 @@
+"""Whatever the bytes, a decoder makes no more steps than its bound says. Some streams need more than half of that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import zstd_cases as cases
+import zstd_launch
+from fuzz_zstd import load_corpus
+from step_bounds import ZSTD, Bound, zstd_blocks
+from zstd_cases import NOISE, whole
+from zstd_frames import Stream, compressed, own, plain, raw, sequences, single
+
+from gpuzarr.errors import DeviceError
+from kernels import needs_compiler
+
+pytestmark = needs_compiler
+
+
+def zstd_steps(streams: list[Stream]) -> list[int]:
+    covering = zstd_launch.emulator("cover")
+    zstd_launch.decode(covering, streams)
+    return [int(steps) for steps in covering.steps()]
+
+
+def tables_of_a_few_bytes(count: int) -> Stream:
+    """Blocks of 20 bytes, each with the three largest tables there can be, for 4 bytes of output."""
+    tables = [own([0, 512], 9), own([0, 0, 256], 8), own([512], 9)]
+    block = compressed(plain(b"a"), sequences([(1, 3, 5)], tables))
+    return whole([raw(b"abcd"), *[block] * count])
+
+
+def matches_of_no_bytes(count: int) -> Stream:
+    """Sequences that take no bit of the input, for 3 bytes of output each."""
+    section = sequences([(0, 3, 1)] * count, [single(0, 0), single(1, 0), single(2, 0)])
+    return whole([raw(NOISE[:9]), compressed(plain(b""), section)])
+
+
+ZSTD_STREAMS: dict[str, Callable[[], list[Stream]]] = {
+    "libzstd, all levels": lambda: cases.of_all_levels()[::2],
+    "by hand": lambda: cases.by_hand()[::3],
+    "by chance": cases.of_chance,
+    "wrong by hand": cases.wrong_by_hand,
+    "the fuzzer's": load_corpus,
+    "tables of a few bytes": lambda: [tables_of_a_few_bytes(count) for count in (1, 200)],
+    "matches of no bytes": lambda: [matches_of_no_bytes(count) for count in (1, 100, 20_000)],
+    "a megabyte": lambda: [cases.of_libzstd(np.resize(np.frombuffer(NOISE, "u1"), 1 << 20), 1)],
+}
+
+
+@pytest.mark.parametrize("name", ZSTD_STREAMS)
+def test_zstd_makes_no_more_steps_than_promised(name: str) -> None:
+    streams = ZSTD_STREAMS[name]()
+    allowed = [ZSTD.steps(len(data), room, zstd_blocks(data)) for data, room in streams]
+    over = [k for k, (made, most) in enumerate(zip(zstd_steps(streams), allowed, strict=True)) if made > most]
+    assert not over
+
+
+def test_the_bound_of_zstd_is_reached_by_half() -> None:
+    many, few = zstd_steps([tables_of_a_few_bytes(200), tables_of_a_few_bytes(100)])
+    assert (many - few) / 100 > ZSTD.block / 2
+    many, few = zstd_steps([matches_of_no_bytes(20_000), matches_of_no_bytes(10_000)])
+    assert (many - few) / 30_000 > ZSTD.byte / 2
+
+
+def test_a_bound_counts_bytes_and_blocks() -> None:
+    assert Bound(byte=2, block=100).steps(10, 20, 3) == 2 * 30 + 100 * 4
+    assert [zstd_blocks(whole([raw(b"abc")] * count)[0]) for count in (1, 2, 7)] == [1, 2, 7]
+    assert zstd_blocks(b"") == 0
+
+
+def test_steps_are_counted_in_cover_mode_only() -> None:
+    with pytest.raises(DeviceError, match="cover mode"):
+        zstd_launch.emulator("fast").steps()
