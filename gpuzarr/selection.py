@@ -49,7 +49,8 @@ def select(selection: Any, shape: Shape) -> Selection:
     """What `a[selection]` means: NumPy's basic indexing, and the parts of its fancy indexing zarr-python has.
 
     All axes given by integers or arrays of integers, or one mask of the array's shape: points, as `vindex`.
-    One array of integers or booleans among slices and integers: orthogonal, as `oindex`.
+    One array of integers or booleans among slices and integers, or all axes given and some by masks: orthogonal, as
+    `oindex`.
 
     >>> select((slice(2, 8), -1), (10, 5)).shape
     (6,)
@@ -63,7 +64,7 @@ def select(selection: Any, shape: Shape) -> Selection:
     whole = len(items) == len(shape) and not any(isinstance(i, slice) or i is Ellipsis for i in items)
     if whole and not any(i.dtype == bool for i in arrays):
         return coordinates(items, shape)
-    if len(arrays) == 1:
+    if len(arrays) == 1 or whole:
         return orthogonal(items, shape)
     raise SelectionError(
         "several arrays with slices between them are ambiguous: use oindex or vindex", selection=selection, shape=shape

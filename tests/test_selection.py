@@ -212,6 +212,12 @@ def test_what_numpy_or_zarr_refuses_is_refused(wanted: Any, reason: str) -> None
     assert caught.value.selection is not None
 
 
+@pytest.mark.parametrize("wanted", [(np.arange(4) > 1, [2, 0]), (np.ones(4, bool), np.arange(3) > 0)])
+def test_masks_for_all_axes_select_as_oindex_does(wanted: Any) -> None:
+    found = selection.select(wanted, (4, 3))
+    assert found.shape == selection.orthogonal(wanted, (4, 3)).shape == (int(wanted[0].sum()), 2)
+
+
 def test_several_arrays_among_slices_are_ambiguous() -> None:
     with pytest.raises(SelectionError, match="ambiguous: use oindex or vindex"):
         selection.select(([0, 1], slice(None), [0, 1]), (4, 3, 5))
