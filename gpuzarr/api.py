@@ -18,7 +18,7 @@ from gpuzarr.group import Group, make_group, open_node
 from gpuzarr.memory import as_host
 from gpuzarr.metadata import ArrayMetadata, GroupMetadata
 from gpuzarr.options import Options
-from gpuzarr.store import MemoryStore, Store, open_store
+from gpuzarr.store import MemoryStore, Place, Store, locate
 
 __all__ = [
     "array",
@@ -44,10 +44,15 @@ StoreLike = Store | str | os.PathLike[str] | Mapping[str, bytes] | None
 MODES = ("r", "r+", "a", "w", "w-")
 
 
-def _store(store: Any, mode: str) -> Store:
+def _place(store: Any, mode: str, path: str | None, zarr_format: int | None) -> tuple[Store, str, int | None]:
+    """The store, the node's path in it, and its format where one is asked for: arguments and what a URL says."""
     if mode not in MODES:
         raise ValueError(f"mode must be one of {', '.join(MODES)}, not {mode!r}")
-    return MemoryStore() if store is None else open_store(store, mode=mode)
+    place = Place(MemoryStore()) if store is None else locate(store, mode=mode)
+    if None not in (zarr_format, place.zarr_format) and zarr_format != place.zarr_format:
+        raise ValueError(f"the URL asks for Zarr format {place.zarr_format}, zarr_format for {zarr_format}")
+    above, name = node.normalize(place.path), node.normalize(path)
+    return place.store, node.join(above, name) if name else above, zarr_format or place.zarr_format
 
 
 def _options(
@@ -81,15 +86,15 @@ def open(  # the name every array library has
     Parameters
     ----------
     store
-        A path to a folder or a zip file, a URL (`file:`, `memory:`, `zip:`), a mapping from keys to bytes, or a
-        store.
+        A path to a folder or a zip file, or on through a zip file; a URL (`file:`, `memory:`), where adapters may
+        follow (`file:///lab/a.zip|zip:inner/|zarr3:image`); a mapping from keys to bytes, or a store.
     mode
         "r" to read only; "r+" to read and write what is there; "a" (the default) and "w-" and "w" as
         `open_array` has them when `shape` is given, else as `open_group`.
     path
-        The node's path within the store.
+        The node's path within the store, or from where a URL points on.
     zarr_format
-        2 or 3; by default whichever is there.
+        2 or 3; by default what a URL says, else whichever is there.
     how
         `meta_array`, `executor`, `strict` and the other options of `open_array`.
 
@@ -104,13 +109,12 @@ def open(  # the name every array library has
     mode = "a" if mode is None else mode
     if "shape" in how or "data" in how:
         return open_array(store, mode=mode, path=path, zarr_format=zarr_format, **how)
-    where = _store(store, mode)
-    name = node.normalize(path)
+    where, name, zarr_format = _place(store, mode, path, zarr_format)
     if mode in ("w", "w-"):
-        return open_group(where, mode=mode, path=path, zarr_format=zarr_format, **how)
+        return open_group(where, mode=mode, path=name, zarr_format=zarr_format, **how)
     metadata = node.find(where, name, zarr_format)
     if metadata is None and mode == "a":
-        return open_group(where, mode=mode, path=path, zarr_format=zarr_format, **how)
+        return open_group(where, mode=mode, path=name, zarr_format=zarr_format, **how)
     if metadata is None:
         raise NodeNotFoundError(f"no array or group in {where.url}", path=name or "/")
     use = how.pop("use_consolidated", None)
@@ -165,7 +169,7 @@ def open_array(
     unknown = how.keys() - create.ARGUMENTS
     if unknown:
         raise TypeError(f"open_array got an unexpected keyword argument {min(unknown)!r}")
-    where, name = _store(store, mode), node.normalize(path)
+    where, name, zarr_format = _place(store, mode, path, zarr_format)
     options = _options(meta_array, executor, strict, write_empty_chunks, order, allow_pickle)
     if mode not in ("w", "w-"):
         metadata = node.find(where, name, zarr_format)
@@ -200,7 +204,7 @@ def open_group(
     []
     """
     mode = "a" if mode is None else mode
-    where, name = _store(store, mode), node.normalize(path)
+    where, name, zarr_format = _place(store, mode, path, zarr_format)
     if mode not in ("w", "w-"):
         metadata = node.find(where, name, zarr_format)
         if isinstance(metadata, GroupMetadata):
@@ -241,7 +245,7 @@ def create_array(
     serializer: Any = AUTO,
     fill_value: Any = UNSET,
     order: str | None = None,
-    zarr_format: int | None = 3,
+    zarr_format: int | None = None,
     attributes: Mapping[str, Any] | None = None,
     chunk_key_encoding: Any = None,
     dimension_names: Sequence[str | None] | None = None,
@@ -291,12 +295,13 @@ def create_array(
     >>> a.nchunks
     64
     """
-    where = _store(store, "a")
+    where, path, zarr_format = _place(store, "a", name, zarr_format)
+    zarr_format = zarr_format or 3
     order_of_results = order if zarr_format == 3 else None
     options = _options(meta_array, executor, strict, write_empty_chunks, order_of_results, allow_pickle)
     return create.create_array(
         where,
-        node.normalize(name),
+        path,
         options,
         shape=shape,
         dtype=dtype,
@@ -332,8 +337,8 @@ def create_group(
     >>> gpuzarr.create_group({}, attributes={"lab": 7}).attrs["lab"]
     7
     """
-    where = _store(store, "a")
-    return make_group(where, node.normalize(path), _options(**options), zarr_format or 3, overwrite, attributes)
+    where, name, zarr_format = _place(store, "a", path, zarr_format)
+    return make_group(where, name, _options(**options), zarr_format or 3, overwrite, attributes)
 
 
 def array(data: Any, *, store: StoreLike = None, path: str | None = None, **how: Any) -> Array:
@@ -441,7 +446,7 @@ def save(store: StoreLike, *arrays: Any, path: str | None = None, zarr_format: i
     if len(arrays) + len(named) == 0:
         raise ValueError("save takes at least one array")
     if len(arrays) == 1 and not named:
-        create_array(store, name=path, data=as_host(arrays[0]), overwrite=True, zarr_format=zarr_format or 3)
+        create_array(store, name=path, data=as_host(arrays[0]), overwrite=True, zarr_format=zarr_format)
         return
     group = open_group(store, mode="a", path=path, zarr_format=zarr_format)
     for name, values in {**{f"arr_{k}": v for k, v in enumerate(arrays)}, **named}.items():

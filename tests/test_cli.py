@@ -16,7 +16,6 @@ import pytest
 import gpuzarr
 from gpuzarr import native
 from gpuzarr.cli import main, text
-from gpuzarr.cli.paths import located
 from gpuzarr.cuda import device as devices
 from gpuzarr.cuda import nvcomp
 from gpuzarr.testing.emulator.build import Compiler
@@ -150,7 +149,6 @@ def test_a_path_may_go_on_behind_a_zip_file(tmp_path: Path, capsys: Printed) -> 
     root.store.close()  # type: ignore[attr-defined]
     for path in (f"{tmp_path}/lab.zip/raw/image", f"zip://{tmp_path}/lab.zip/raw/image"):
         assert answer(capsys, "info", path)["shape"] == [4]
-    assert located(f"{tmp_path}/lab.zip/raw/image") == (f"{tmp_path}/lab.zip", "raw/image")
 
 
 @pytest.mark.parametrize("command", ["info", "tree"])

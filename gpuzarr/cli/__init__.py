@@ -15,7 +15,7 @@ from gpuzarr.errors import GpuzarrError
 
 __all__ = ["main"]
 
-WHERE = "a folder, a .zip file, file://, zip:// or memory://, with the path of a member behind it"
+WHERE = "a folder, a .zip file, either with the path of a member behind it, or a URL: file:///a.zip|zip:inner/|zarr3:b"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

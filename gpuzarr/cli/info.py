@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import gpuzarr
-from gpuzarr.cli.paths import located
 from gpuzarr.cli.text import as_json
 from gpuzarr.errors import GpuzarrError
 from gpuzarr.report import Explanation, GroupInfo, Info
@@ -17,8 +16,7 @@ __all__ = ["info", "tree"]
 
 def info(where: str, meta_array: str, json: bool) -> int:
     """Print what an array or a group is, what it takes in its store, its attributes, where its codecs run."""
-    store, path = located(where)
-    found = gpuzarr.open(store, mode="r", path=path, meta_array=meta_array)
+    found = gpuzarr.open(where, mode="r", meta_array=meta_array)
     summary, first = _described(found)
     attributes = dict(found.attrs)
     if json:
@@ -53,8 +51,7 @@ def _decodes(found: Explanation) -> dict[str, Any]:
 
 def tree(where: str, json: bool) -> int:
     """Print the hierarchy below a group; an array is a tree of one."""
-    store, path = located(where)
-    found = gpuzarr.open(store, mode="r", path=path)
+    found = gpuzarr.open(where, mode="r")
     if json:
         print(as_json(_branch(found)))
     elif isinstance(found, gpuzarr.Array):

@@ -20,7 +20,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpuzarr.cli.nifti import INFLATION, read_nifti, take
-from gpuzarr.cli.paths import located
 from gpuzarr.cli.text import UsageError
 from gpuzarr.errors import GpuzarrError, MetadataError, StoreError, UnsupportedError
 from gpuzarr.report.words import size
@@ -160,7 +159,6 @@ def _tiff(path: str, title: str) -> Volume:
 def _zarr(path: str, title: str) -> Volume:
     import gpuzarr
 
-    store, inside = located(path)
-    array = gpuzarr.open_array(store, mode="r", path=inside)
+    array = gpuzarr.open_array(path, mode="r")
     names = array.dimension_names
     return Volume(np.asarray(array[...]), title, None if names is None else tuple(names))

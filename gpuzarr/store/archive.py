@@ -1,42 +1,48 @@
 """A zip file that is open: its members, read by range, and the new file that will replace it.
 
-`zipfile` reads and writes the directory. The bytes of members are read here, because they have to be read by
-range and from many threads at once. Nothing that the archive says is believed before it is checked.
+`zipfile` reads and writes the directory, `members` reads the members.
 """
 
 from __future__ import annotations
 
 import os
-import struct
 import threading
 import zipfile
 import zlib
 from contextlib import nullcontext, suppress
+from dataclasses import dataclass
 from itertools import pairwise
 
-from gpuzarr.errors import StoreError, UnsupportedError
+from gpuzarr.errors import StoreError
 from gpuzarr.forks import tell_child
 from gpuzarr.ranges import ByteRange
-from gpuzarr.store.base import Buffer, is_key, temporary_name
+from gpuzarr.store.base import Buffer, temporary_name
 from gpuzarr.store.local import read_at, write_all
+from gpuzarr.store.members import FAULTS, Members
 
 __all__ = ["Archive"]
 
-# APPNOTE.TXT 4.3.7: the local file header, up to the name.
-_LOCAL_HEADER = struct.Struct("<4s5H3L2H")
-_LOCAL_MAGIC = b"PK\x03\x04"
-# 4.4.4: encrypted, compressed patched data, strong encryption.
-_UNREADABLE_FLAGS = 0x1 | 0x20 | 0x40
-_UTF8_FLAG = 0x800
 _BINARY = getattr(os, "O_BINARY", 0)
-# Packed bytes that are unpacked at a time: they become 16 MiB at most.
-_WINDOW = 16 << 10
 
 
-class Archive:
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """An open file as what members are read from."""
+
+    fd: int
+
+    def read(self, start: int, length: int) -> Buffer:
+        return read_at(self.fd, start, length)
+
+    def size(self) -> int:
+        return os.fstat(self.fd).st_size
+
+
+class Archive(Members):
     """The open file, its members, and whether it is the new one that is being written."""
 
     def __init__(self, path: str, mode: str, comment: bytes | None) -> None:
+        super().__init__()
         self.path = path
         self.writes = mode != "r"
         self.changed = mode == "w" or comment is not None
@@ -44,11 +50,7 @@ class Archive:
         self.lock = threading.RLock()
         tell_child(self)
         self.process = os.getpid()
-        self.members: dict[str, zipfile.ZipInfo] = {}
-        self.foreign: list[zipfile.ZipInfo] = []  # members whose names are not keys
         self.comment = b""
-        self.sorted: list[str] | None = None
-        self.starts: dict[str, int] = {}  # where the bytes of members that were read begin
         self.fd = -1
         self.new_path = ""  # of the new file, if that is what is open
         self.headers: set[int] = set()  # where members begin, dead ones too
@@ -69,53 +71,30 @@ class Archive:
             self.fd = os.open(self.path, os.O_RDONLY | _BINARY)
             with os.fdopen(self.fd, "rb", closefd=False) as file, zipfile.ZipFile(file) as archive:
                 entries, self.comment, self.end = archive.infolist(), archive.comment, archive.start_dir
-        except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError, struct.error) as error:
+        except FAULTS as error:
             self.release()
             reason = getattr(error, "strerror", None) or str(error)
             raise StoreError(f"can't open the zip archive {self.path}: {reason}") from error
-        for info in entries:
-            # As it stands in the archive: zipfile cuts names at a NUL, and turns separators on some systems.
-            info.filename = info.orig_filename
-            self.headers.add(info.header_offset)
-            if is_key(info.filename):
-                self.members[info.filename] = info
-            else:
-                self.foreign.append(info)
+        self.add(entries)
+        self.headers.update(info.header_offset for info in entries)
 
     def names(self) -> list[str]:
         """All keys, sorted."""
         with self.lock:
             self.check_open()
-            if self.sorted is None:
-                self.sorted = sorted(self.members)
-            return self.sorted
+            return super().names()
 
     def find(self, key: str) -> zipfile.ZipInfo | None:
         """The member that is the value of `key`."""
         self.check_open(key)
-        return self.members.get(key)
+        return super().find(key)
 
     def read(self, key: str, range: ByteRange | None) -> Buffer | None:
         """The bytes of a member, or a part of them."""
         # Only a writer exchanges the open file under a reader.
         with self.lock if self.writes else nullcontext():
             info = self.find(key)
-            return None if info is None else self.read_member(key, info, range)
-
-    def read_member(self, key: str, info: zipfile.ZipInfo, range: ByteRange | None) -> Buffer:
-        """The bytes of a member that is in the file."""
-        _check_readable(key, info)
-        try:
-            start = self.starts.get(key)
-            if start is None:
-                start = self.starts[key] = _find_data(self.fd, key, info)
-            if info.compress_type == zipfile.ZIP_STORED:
-                return _read_stored(self.fd, key, info, start, range)
-            return _read_deflated(self.fd, key, info, start, range)
-        except StoreError:
-            raise
-        except (OSError, OverflowError, zlib.error) as error:
-            raise StoreError(f"can't read the zip member: {error}", key=key) from error
+            return None if info is None else self.read_member(_Opened(self.fd), key, info, range)
 
     def write(self, key: str, value: memoryview) -> None:
         """Append a member; an older one of the same name is dead from then on."""
@@ -248,66 +227,3 @@ def _copy(source: int, start: int, stop: int, target: int) -> int:
 def _place(key: str) -> tuple[bool, int, str]:
     document = key.rpartition("/")[2] == "zarr.json"
     return not document, key.count("/") if document else 0, key
-
-
-def _check_readable(key: str, info: zipfile.ZipInfo) -> None:
-    if info.flag_bits & _UNREADABLE_FLAGS:
-        raise UnsupportedError(f"the zip member {key!r} is encrypted or patched", feature="zip encryption")
-    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        feature = f"zip compression method {info.compress_type}"
-        raise UnsupportedError(f"the zip member {key!r} is neither stored nor deflated", feature=feature)
-
-
-def _find_data(fd: int, key: str, info: zipfile.ZipInfo) -> int:
-    """Where a member's bytes begin; `StoreError` unless header, name and bytes are in the file."""
-    header = read_at(fd, info.header_offset, _LOCAL_HEADER.size)
-    if len(header) != _LOCAL_HEADER.size:
-        raise StoreError("the zip member lies past the end of the archive", key=key)
-    magic, _, flags, *_, name_size, extra_size = _LOCAL_HEADER.unpack(header)
-    name = bytes(read_at(fd, info.header_offset + len(header), name_size))
-    # Directory and header may be in different encodings: zipfile turns one into UTF-8 and leaves the other.
-    if magic != _LOCAL_MAGIC or name.decode("utf-8" if flags & _UTF8_FLAG else "cp437", "replace") != key:
-        raise StoreError("the zip member's own header is not what the directory says", key=key)
-    start = int(info.header_offset + len(header) + name_size + extra_size)
-    if start + info.compress_size > os.fstat(fd).st_size:
-        raise StoreError("the zip member lies past the end of the archive", key=key)
-    return start
-
-
-def _read_stored(fd: int, key: str, info: zipfile.ZipInfo, start: int, range: ByteRange | None) -> Buffer:
-    if info.compress_size != info.file_size:
-        raise StoreError("the zip member is stored, but its two sizes differ", key=key)
-    first, last = (0, info.file_size) if range is None else range.of(info.file_size)
-    value = read_at(fd, start + first, last - first)
-    if len(value) != last - first:
-        raise StoreError("the zip archive was cut off while it was open", key=key)
-    if len(value) == info.file_size:
-        _check_crc(value, key, info)
-    return value
-
-
-def _read_deflated(fd: int, key: str, info: zipfile.ZipInfo, start: int, range: ByteRange | None) -> Buffer:
-    size = info.file_size
-    first, last = (0, size) if range is None else range.of(size)
-    # At most one byte more than promised is asked for: a member that goes on is refused, not unpacked.
-    limit = max(1, size + 1 if last == size else last)
-    unpacker, parts = zlib.decompressobj(-zlib.MAX_WBITS), []
-    done, taken, crc = 0, 0, 0
-    while done < limit and taken < info.compress_size and not unpacker.eof:
-        # In windows: what comes before the wanted part, or after it, is not held.
-        packed = read_at(fd, start + taken, min(_WINDOW, info.compress_size - taken))
-        part = unpacker.decompress(packed, limit - done)
-        if done + len(part) > first:
-            parts.append(part[max(0, first - done) :])
-        done, taken, crc = done + len(part), taken + _WINDOW, zlib.crc32(part, crc)
-    if done < last or (last == size and done > size):
-        raise StoreError(f"the zip member does not unpack to the {size} bytes that it should", key=key)
-    if last == size and crc != info.CRC:
-        raise StoreError("the zip member's checksum does not match", key=key)
-    value = parts[0] if len(parts) == 1 else b"".join(parts)
-    return value if len(value) == last - first else memoryview(value)[: last - first]
-
-
-def _check_crc(value: Buffer, key: str, info: zipfile.ZipInfo) -> None:
-    if zlib.crc32(value) != info.CRC:
-        raise StoreError("the zip member's checksum does not match", key=key)

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Hashable, Iterator
 from itertools import count
 from typing import Any
+from urllib.parse import quote
 
 from gpuzarr.errors import StoreError, UnsupportedError
 from gpuzarr.ranges import ByteRange
@@ -37,7 +38,7 @@ class MemoryStore(FlatStore):
     def __init__(self, name: str | None = None, *, read_only: bool = False) -> None:
         self.name = name
         self.read_only = read_only
-        self.url = f"memory://{name or ''}"
+        self.url = f"memory://{quote(name or '', safe='')}"
         self._values: _Values = {} if name is None else _named.setdefault(name, {})
 
     def get(self, key: str, range: ByteRange | None = None) -> Buffer | None:

@@ -18,69 +18,15 @@ from gpuzarr.errors import UnsupportedError
 from gpuzarr.ranges import ByteRange
 from gpuzarr.store.archive import Archive
 from gpuzarr.store.base import Buffer, FlatStore, Names, check_key, flat_bytes, folder_of, split_prefix
+from gpuzarr.store.members import Members
 
-__all__ = ["ZipStore"]
+__all__ = ["MembersStore", "ZipStore"]
 
 
-class ZipStore(FlatStore):
-    """A zip archive.
+class MembersStore(FlatStore):
+    """What stores of the members of an archive share."""
 
-    Args:
-        path: the archive. While it is written, a file whose name begins with ".gpuzarr-" grows beside it.
-        mode: "r" reads an archive; "w" makes a new one, in place of any that is there; "a" changes one or
-            makes a new one.
-        comment: the archive's comment (OME-Zarr keeps its version there); None keeps what is there.
-
-    Members are written uncompressed, since chunks are compressed already, and with a fixed date: the same
-    values give the same archive. The directory lists `zarr.json` members first, shallow ones before deep ones
-    (OME-NGFF RFC-9). Members whose names are not keys are kept as they are.
-
-    What was put is in the archive after `close`. The end of a `with` block closes, after an exception too,
-    and so does the end of the store or of the process. Only the process that opened a store writes it. A
-    store pickles if it is open for reading.
-
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     with ZipStore(f"{folder}/a.zip", "w") as store:
-    ...         store.put("a/0", b"0123456789")
-    ...     with ZipStore(f"{folder}/a.zip") as store:
-    ...         store.get("a/0", ByteRange(2, 3))
-    b'234'
-    """
-
-    def __init__(
-        self,
-        path: str | os.PathLike[str],
-        mode: Literal["r", "w", "a"] = "r",
-        *,
-        comment: bytes | None = None,
-    ) -> None:
-        if mode not in ("r", "w", "a"):
-            raise ValueError(f"mode must be 'r', 'w' or 'a', not {mode!r}")
-        self.path = os.path.abspath(os.fspath(path))
-        self.mode = mode
-        self.read_only = mode == "r"
-        self.url = f"zip://{Path(self.path).as_uri().removeprefix('file://')}"
-        self._archive = Archive(self.path, mode, comment)
-        # Bound to the archive and not to the store, so that it runs when nobody holds the store any more.
-        self._finish = weakref.finalize(self, Archive.close, self._archive)
-
-    def get(self, key: str, range: ByteRange | None = None) -> Buffer | None:
-        """The value or a part of it; None where there is no such member.
-
-        A whole value is checked against the archive's checksum, a part of one can't be.
-        """
-        return self._archive.read(check_key(key), range)
-
-    def put(self, key: str, value: Buffer) -> None:
-        """Append the value to the archive that is being written."""
-        self._check_writable(key)
-        self._archive.write(check_key(key), flat_bytes(value, key))
-
-    def delete(self, key: str) -> None:
-        """Leave the member out of the archive that is being written."""
-        self._check_writable(key)
-        self._archive.drop(check_key(key))
+    _archive: Members
 
     def list(self, prefix: str = "") -> Iterator[str]:
         """Every key that begins with `prefix`, sorted."""
@@ -108,6 +54,69 @@ class ZipStore(FlatStore):
         """Bytes of the value, decompressed; None where there is none."""
         info = self._archive.find(check_key(key))
         return None if info is None else info.file_size
+
+
+class ZipStore(MembersStore):
+    """A zip archive.
+
+    Args:
+        path: the archive. While it is written, a file whose name begins with ".gpuzarr-" grows beside it.
+        mode: "r" reads an archive; "w" makes a new one, in place of any that is there; "a" changes one or
+            makes a new one.
+        comment: the archive's comment (OME-Zarr keeps its version there); None keeps what is there.
+
+    Members are written uncompressed, since chunks are compressed already, and with a fixed date: the same
+    values give the same archive. The directory lists `zarr.json` members first, shallow ones before deep ones
+    (OME-NGFF RFC-9). Members whose names are not keys are kept as they are.
+
+    What was put is in the archive after `close`. The end of a `with` block closes, after an exception too,
+    and so does the end of the store or of the process. Only the process that opened a store writes it. A
+    store pickles if it is open for reading.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with ZipStore(f"{folder}/a.zip", "w") as store:
+    ...         store.put("a/0", b"0123456789")
+    ...     with ZipStore(f"{folder}/a.zip") as store:
+    ...         store.get("a/0", ByteRange(2, 3))
+    b'234'
+    """
+
+    _archive: Archive
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        mode: Literal["r", "w", "a"] = "r",
+        *,
+        comment: bytes | None = None,
+    ) -> None:
+        if mode not in ("r", "w", "a"):
+            raise ValueError(f"mode must be 'r', 'w' or 'a', not {mode!r}")
+        self.path = os.path.abspath(os.fspath(path))
+        self.mode = mode
+        self.read_only = mode == "r"
+        self.url = f"{Path(self.path).as_uri()}|zip:"
+        self._archive = Archive(self.path, mode, comment)
+        # Bound to the archive and not to the store, so that it runs when nobody holds the store any more.
+        self._finish = weakref.finalize(self, Archive.close, self._archive)
+
+    def get(self, key: str, range: ByteRange | None = None) -> Buffer | None:
+        """The value or a part of it; None where there is no such member.
+
+        A whole value is checked against the archive's checksum, a part of one can't be.
+        """
+        return self._archive.read(check_key(key), range)
+
+    def put(self, key: str, value: Buffer) -> None:
+        """Append the value to the archive that is being written."""
+        self._check_writable(key)
+        self._archive.write(check_key(key), flat_bytes(value, key))
+
+    def delete(self, key: str) -> None:
+        """Leave the member out of the archive that is being written."""
+        self._check_writable(key)
+        self._archive.drop(check_key(key))
 
     def version(self, key: str) -> Hashable | None:
         """Where the member is, its size and its checksum."""
