@@ -49,7 +49,7 @@ class Reader:
     def bind(cls, source: Source, dtype: np.dtype[Any], binding: Binding, options: Options, path: str) -> Reader:
         """Choose, once, where the array's codecs run. Raises UnsupportedError for what `strict` refuses."""
         device = options.memory.device
-        chain = None if device is None else bind_device(binding.chain.leaf, device.offer)
+        chain = None if device is None else bind_device(binding.chain.leaf, device.offer, options.runner.asked)
         if options.strict and chain is not None and chain.why is not None:
             what = f"strict: {chain.codec} would be decoded on the host: {chain.why}"
             raise UnsupportedError(what, feature=f"{chain.codec} on a device", path=path or "/")

@@ -319,13 +319,14 @@ def test_doctor_says_what_decodes_for_results_on_a_device(capsys: Printed, monke
     assert answer(capsys, "doctor")["devices"]["nvcomp"] == {"found": None, "why_not": "the cat ate it"}
     assert found["lz4"] == found["crc32c"] == "own kernel"
     assert found["sharding_indexed"] == "part of the plan"
-    assert {name for name, said in found.items() if "nvCOMP, which is not there" in said} == {
-        "blosc", "gzip", "zlib", "zstd",
+    assert found["zstd"] == "own kernel: nvCOMP is not there"
+    assert {name for name, said in found.items() if "no other decoder, and nvCOMP is not there" in said} == {
+        "blosc", "gzip", "zlib",
     }  # fmt: skip
     monkeypatch.setattr(nvcomp, "_find", lambda: SimulatedNvcomp(lambda address, nbytes: np.zeros(nbytes, np.uint8)))
     found = codecs()
     assert found["gzip"] == found["zlib"] == found["zstd"] == "nvCOMP (simulated)"
-    assert found["blosc"] == "own kernels; zstd and zlib inside: nvCOMP (simulated)"
+    assert found["blosc"] == "own kernels; zstd inside: nvCOMP (simulated); zlib inside: nvCOMP (simulated)"
 
 
 def test_doctor_says_what_the_emulator_is_built_with(capsys: Printed, monkeypatch: pytest.MonkeyPatch) -> None:

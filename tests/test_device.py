@@ -6,6 +6,7 @@ The device is simulated: real CuPy arrays in memory that the host can't read, ke
 from __future__ import annotations
 
 import pickle
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -18,6 +19,7 @@ from strategies import Case, assert_same, cases, random_values, small_runs
 
 import gpuzarr
 from gpuzarr import testing
+from gpuzarr.cuda.decoders import DECODERS
 from gpuzarr.errors import CodecError, GpuzarrError, UnsupportedError
 
 cupy = pytest.importorskip("cupy", reason="the simulated device makes CuPy arrays")
@@ -28,7 +30,9 @@ many = settings(max_examples=80)
 SMALL = gpuzarr.Executor(threads=2, window=1 << 9)
 """Windows of a few chunks, so that there are several."""
 
-executors = st.sampled_from([SMALL, gpuzarr.Executor(threads=1), gpuzarr.Executor(threads=2, decode="host")])
+executors = st.sampled_from(
+    [SMALL, *(gpuzarr.Executor(threads=1, codecs=c) for c in ("auto", "own")), gpuzarr.Executor(2, decode="host")]
+)
 
 
 @pytest.fixture(scope="module")
@@ -234,6 +238,7 @@ ON_DEVICE: dict[str, list[Any]] = {
     "crc32c": ["crc32c"],
     "gzip": [GZIP],
     "zstd": [ZSTD],
+    "zstd with checksums": [{"name": "zstd", "configuration": {"level": 3, "checksum": True}}],
     "zlib": [numcodecs("zlib", level=3)],
     "lz4": [numcodecs("lz4")],
     "zstd, crc32c": [ZSTD, "crc32c"],
@@ -246,6 +251,16 @@ ON_DEVICE: dict[str, list[Any]] = {
     },
 }
 """Chains that are decoded on a device."""
+
+TWO = tuple(name for name, decoder in DECODERS.items() if decoder.own and decoder.nvcomp)
+"""Compressors of which there are two implementations: each chain of them is read by both."""
+
+WAYS = [
+    pytest.param(codecs, asked, id=name if asked == "auto" else f"{name}, {asked}")
+    for name, codecs in ON_DEVICE.items()
+    for asked in (("auto", "own") if set(TWO) & set(re.findall(r"\w+", name)) else ("auto",))
+]
+every_way = pytest.mark.parametrize(("codecs", "asked"), WAYS)
 
 ON_HOST: dict[str, tuple[list[Any], str]] = {
     "bz2": ([numcodecs("bz2", level=1)], "bz2"),
@@ -273,10 +288,10 @@ def stored(codecs: list[Any], shards: tuple[int, ...] | None = None, **how: Any)
 
 
 @pytest.mark.parametrize("shards", [None, (16, 32, 64)], ids=["chunks", "shards"])
-@pytest.mark.parametrize("codecs", ON_DEVICE.values(), ids=ON_DEVICE.keys())
-def test_stored_bytes_cross_once_and_are_decoded_there(codecs: list[Any], shards: Any, device: Any) -> None:
+@every_way
+def test_stored_bytes_cross_once_and_are_decoded_there(codecs: list[Any], asked: Any, shards: Any, device: Any) -> None:
     array = stored(codecs, shards)
-    again = on_device(array, strict=True)
+    again = on_device(array, gpuzarr.Executor(codecs=asked), strict=True)
     device.reset()
     found = again[...]
     counts = dict(device.counts)
@@ -290,9 +305,9 @@ def test_stored_bytes_cross_once_and_are_decoded_there(codecs: list[Any], shards
     assert counts["downloaded_bytes"] < 8_000  # statuses
 
 
-@pytest.mark.parametrize("codecs", ON_DEVICE.values(), ids=ON_DEVICE.keys())
-def test_launches_and_waits_do_not_depend_on_the_number_of_chunks(codecs: list[Any], device: Any) -> None:
-    again = on_device(stored(codecs))
+@every_way
+def test_launches_and_waits_do_not_depend_on_the_number_of_chunks(codecs: list[Any], asked: Any, device: Any) -> None:
+    again = on_device(stored(codecs), gpuzarr.Executor(codecs=asked))
     counts = []
     for wanted in (slice(0, 8), slice(0, 16)):
         device.reset()
@@ -302,9 +317,9 @@ def test_launches_and_waits_do_not_depend_on_the_number_of_chunks(codecs: list[A
 
 
 @pytest.mark.parametrize("shards", [None, (16, 32, 64)], ids=["chunks", "shards"])
-@pytest.mark.parametrize("codecs", ON_DEVICE.values(), ids=ON_DEVICE.keys())
-def test_after_the_first_read_nothing_is_allocated(codecs: list[Any], shards: Any, device: Any) -> None:
-    again = on_device(stored(codecs, shards), gpuzarr.Executor(threads=2, window=1 << 16))
+@every_way
+def test_after_the_first_read_nothing_is_allocated(codecs: list[Any], asked: Any, shards: Any, device: Any) -> None:
+    again = on_device(stored(codecs, shards), gpuzarr.Executor(threads=2, window=1 << 16, codecs=asked))
     out = cupy.empty(SHAPE, "u2")
     again.read(..., out=out)
     again.read(..., out=out)
@@ -341,10 +356,10 @@ def test_shards_that_codecs_wrap_are_unwrapped_on_the_host(codecs: list[Any], de
     assert (home(on_device(array)[3:, ::2]) == values()[3:, ::2]).all()
 
 
-@pytest.mark.parametrize("codecs", ON_DEVICE.values(), ids=ON_DEVICE.keys())
-def test_windows_keep_to_the_device_memory_they_are_given(codecs: list[Any], device: Any) -> None:
+@every_way
+def test_windows_keep_to_the_device_memory_they_are_given(codecs: list[Any], asked: Any, device: Any) -> None:
     most = 1 << 19
-    again = on_device(stored(codecs), gpuzarr.Executor(threads=2, device_memory=most))
+    again = on_device(stored(codecs), gpuzarr.Executor(threads=2, device_memory=most, codecs=asked))
     said = again.explain().device
     assert said.windows > 2
     assert said.device_bytes <= most
@@ -368,9 +383,9 @@ def test_explain_says_beforehand_what_the_device_counts(device: Any, case: Case,
         assert said.calls == device.counts["nvcomp"]
 
 
-@pytest.mark.parametrize("codecs", ON_DEVICE.values(), ids=ON_DEVICE.keys())
-def test_explain_names_whose_code_decodes(codecs: list[Any], device: Any) -> None:
-    said = on_device(stored(codecs)).explain()
+@every_way
+def test_explain_names_whose_code_decodes(codecs: list[Any], asked: Any, device: Any) -> None:
+    said = on_device(stored(codecs), gpuzarr.Executor(codecs=asked)).explain()
     assert said.device.decoded == "device"
     passes = [stage for stage in said.stages if stage.codec != "bytes"]
     assert all(stage.where == "device" and stage.code for stage in passes)
@@ -409,9 +424,10 @@ def test_explain_says_what_writing_brings_home(device: Any) -> None:
     st.integers(0, 300) | st.sampled_from([0, 1 << 12, 1 << 15]),
     st.integers(1, 40_000),
     st.integers(0, 99),
+    st.sampled_from(["auto", "own"]),
 )
 def test_blosc_whole(
-    device: Any, cname: str, clevel: int, shuffle: str, typesize: int, blocksize: int, size: int, seed: int
+    device: Any, cname: str, clevel: int, shuffle: str, typesize: int, blocksize: int, size: int, seed: int, asked: Any
 ) -> None:
     """Split and unsplit, raw and memcpyed, short last blocks, every typesize, blocks tiny and larger than the chunk."""
     how = {"cname": cname, "clevel": clevel, "shuffle": shuffle, "typesize": typesize, "blocksize": blocksize}
@@ -421,14 +437,14 @@ def test_blosc_whole(
     model[: rng.integers(0, size)] = 3
     array = gpuzarr.create_array({}, shape=model.shape, chunks=(size,), dtype="u1", compressors=codec)
     array[...] = model
-    assert (home(on_device(array)[...]) == model).all()
+    assert (home(on_device(array, gpuzarr.Executor(codecs=asked))[...]) == model).all()
 
 
 # ---- what is wrong -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("codecs", ON_DEVICE.values(), ids=ON_DEVICE.keys())
-def test_damaged_chunks_give_the_hosts_error_or_the_hosts_values(codecs: list[Any], device: Any) -> None:
+@every_way
+def test_damaged_chunks_give_the_hosts_error_or_the_hosts_values(codecs: list[Any], asked: Any, device: Any) -> None:
     array = stored(codecs)
     key = "c/1/1/0"
     whole = bytes(array.store.get(key))
@@ -444,13 +460,13 @@ def test_damaged_chunks_give_the_hosts_error_or_the_hosts_values(codecs: list[An
             at = rng.integers(len(bad))
             bad[at : at + 9] = rng.integers(0, 256, 9, np.uint8).tobytes()
         array.store.put(key, bytes(bad))
-        agree(array)
+        agree(array, asked)
 
 
-def agree(array: gpuzarr.Array) -> None:
+def agree(array: gpuzarr.Array, asked: Any = "auto") -> None:
     """The device gives what the host gives: the same values, or the same error."""
     wanted, error = attempt(lambda: array[...])
-    found, its = attempt(lambda: home(on_device(array)[...]))
+    found, its = attempt(lambda: home(on_device(array, gpuzarr.Executor(codecs=asked))[...]))
     assert its == error
     assert error or (found == wanted).all()
 

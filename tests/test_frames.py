@@ -30,7 +30,6 @@ from gpuzarr.cuda.streams import WORDS, Check, Frames, Problem, Streams
 from gpuzarr.errors import GpuzarrError, ShapeError
 
 Column = NDArray[np.int64]
-ALL = frozenset(Check)
 
 
 # ---- slabs ------------------------------------------------------------------------------------------------------
@@ -264,26 +263,40 @@ def test_several_frames_are_streams_of_one_chunk_and_skippable_ones_are_none() -
     assert problem(zstd_frames, whole, 71_300) == Problem.SIZE
 
 
-def test_checksums_of_frames_are_told_and_by_default_left_to_the_host() -> None:
+def test_checksums_of_frames_are_told_and_are_not_for_nvcomp() -> None:
     data = [values(1000), values(200)]
     checked, plain = frame(data[0], checksum=True), frame(data[1])
-    assert problem(zstd_frames, checked, 1000) == Problem.CHECKSUM
-    assert problem(zstd_frames, plain + checked, 1200) == Problem.CHECKSUM
-    found = zstd_frames(*rows([plain + checked], [1200]), checks=ALL)
+    assert problem(zstd_frames, checked, 1000) == Problem.NONE
+    found = zstd_frames(*rows([plain + checked], [1200]))
     assert found.streams.check.tolist() == [Check.NONE, Check.XXH64]
     assert found.streams.expected.tolist() == [0, int.from_bytes(checked[-4:], "little")]
+    assert found.streams.odd.tolist() == [Problem.NONE, Problem.CHECKSUM]
 
 
-def test_a_frame_without_content_size_is_taken_only_if_asked_for() -> None:
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_a_frame_without_content_size_has_what_the_others_leave_and_is_not_for_nvcomp(at: int) -> None:
     data = values(65_000)
-    part = reframed(frame(data), content=None, window=17)
-    assert bytes(ZstdCodec().decode(part, 65_000, 65_000)) == data
-    assert problem(zstd_frames, part, 65_000) == Problem.NO_SIZE
-    assert problem(zstd_frames, part, 65_000, sizeless=True) == Problem.NONE
-    assert problem(zstd_frames, part + frame(data), 130_000, sizeless=True) == Problem.NO_SIZE
-    found = zstd_frames(*rows([frame(data) + part], [130_000]), sizeless=True)
-    assert found.streams.room.tolist() == [65_000, 65_000]
-    assert problem(zstd_frames, part, 2**30, sizeless=True) == Problem.FORMAT
+    hidden, plain = reframed(frame(data), content=None, window=17), frame(values(300))
+    frames = [plain, plain]
+    frames.insert(at, hidden)
+    part, room = b"".join(frames), 65_600
+    assert bytes(ZstdCodec().decode(part, room, room)) == values(300) * at + data + values(300) * (2 - at)
+    found = zstd_frames(*rows([part, plain, part], [room, 300, room]))
+    rooms = [300, 300]
+    rooms.insert(at, 65_000)
+    assert found.streams.room.tolist() == [*rooms, 300, *rooms]
+    assert found.streams.target.tolist() == [0, rooms[0], sum(rooms[:2]), 0, 0, rooms[0], sum(rooms[:2])]
+    assert (found.streams.odd == np.where(found.streams.room == 65_000, Problem.NO_SIZE, Problem.NONE)).all()
+    assert problem(zstd_frames, part, 2**30) == Problem.FORMAT
+    assert problem(zstd_frames, part, 600) == Problem.EMPTY
+    assert problem(zstd_frames, part, 599) == Problem.SIZE
+    assert problem(zstd_frames, hidden + part, 130_600) == Problem.NO_SIZE
+
+
+def test_a_window_larger_than_nvcomp_has_is_not_for_it() -> None:
+    part = reframed(frame(values(1000)), window=28)
+    assert bytes(ZstdCodec().decode(part, 1000, 1000)) == values(1000)
+    assert zstd_frames(*rows([part], [1000])).streams.odd.tolist() == [Problem.WINDOW]
 
 
 ZSTD = frame(values(200_000))
@@ -305,7 +318,6 @@ ODD_ZSTD = {
     "reserved bit": (ZSTD[:4] + bytes([FLAGS | 8]) + ZSTD[5:], Problem.FORMAT),
     "dictionary": (reframed(ZSTD, window=18, key=b"\1"), Problem.DICTIONARY),
     "the largest window": (reframed(ZSTD, window=27), Problem.NONE),
-    "large window": (reframed(ZSTD, window=28), Problem.WINDOW),
     "window smaller than its blocks": (reframed(ZSTD, window=10), Problem.FORMAT),
     "reserved block": (HEAD + block(3, 10, bytes(10)), Problem.FORMAT),
     "large block": (HEAD + block(2, 128 * 1024 + 1, bytes(128 * 1024 + 1)), Problem.FORMAT),
@@ -426,9 +438,8 @@ def damaged(draw: st.DrawFn, name: str) -> bytes:
 @given(data=st.data())
 def test_what_is_let_pass_and_decodes_is_what_the_host_decodes(name: str, data: st.DataObject) -> None:
     part = data.draw(damaged(name))
-    options: Any = {"zstd": {"checks": ALL}, "gzip": {"bare": True}}.get(name, {})
     slab, offset, size, room = rows([part], [3000])
-    found = READERS[name](slab, offset, size, room, **options)
+    found = READERS[name](slab, offset, size, room)
     assert (found.streams.source >= offset[0]).all()
     assert (found.streams.source + found.streams.size <= offset[0] + size[0]).all()
     if found.why_not(0) is not None:

@@ -328,13 +328,11 @@ def test_a_dishonest_decoder_says_that_garbage_is_well() -> None:
 def test_checksums_of_the_format_are_not_looked_at() -> None:
     device = Device()
     data = values(1000)
-    wrong_gzip, wrong_zstd = bytearray(gzip.compress(data)), bytearray(zstd.compress(data, 1, True))
-    wrong_gzip[-8] ^= 1
-    wrong_zstd[-1] ^= 1
-    for codec, stream in (("gzip", wrong_gzip), ("zstd", wrong_zstd)):
-        call = device.call(codec, [bytes(stream)], [1000])
-        SimulatedNvcomp(device.memory).decode(call, 0)
-        assert device.results(call) == ([data], [1000], [0])
+    wrong = bytearray(gzip.compress(data))
+    wrong[-8] ^= 1
+    call = device.call("gzip", [bytes(wrong)], [1000])
+    SimulatedNvcomp(device.memory).decode(call, 0)
+    assert device.results(call) == ([data], [1000], [0])
 
 
 @pytest.mark.parametrize(
@@ -343,11 +341,12 @@ def test_checksums_of_the_format_are_not_looked_at() -> None:
         ("zstd", zstd.compress(values(50)) + zstd.compress(values(50))),
         ("zstd", zstd.compress(values(100))[:-1]),
         ("zstd", zstd.compress(values(99))),
+        ("zstd", zstd.compress(values(100), 1, True)),
         ("gzip", gzip.compress(values(99))),
         ("gzip", b"x" * 100),
         ("snappy", snappy(values(99))),
     ],
-    ids=["several frames", "cut", "another size", "gzip of another size", "no gzip", "snappy of another size"],
+    ids=["several frames", "cut", "another size", "a checksum", "another size of gzip", "no gzip", "of snappy"],
 )
 def test_streams_that_their_headers_refuse_must_not_get_here(codec: str, stream: bytes) -> None:
     device = Device()

@@ -202,13 +202,18 @@ def _on_device(name: str) -> str:
     if name in ON_DEVICE:
         return ON_DEVICE[name]
     offer = nvcomp.load() if nvcomp.codecs() else None
+    if name != "blosc":
+        return _decoded_by(name, offer)
+    inside = (f"{codec} inside: {_decoded_by(codec, offer)}" for codec in ("zstd", "zlib"))
+    return "; ".join(["own kernels", *inside])
+
+
+def _decoded_by(name: str, offer: Nvcomp | None) -> str:
     chain = _bound(name, offer)
     if chain.why is not None:
         return f"on the host first: {chain.why}"
-    if name != "blosc":
-        return chain.steps[0].code
-    inside = _bound("zstd", offer)
-    return f"own kernels; zstd and zlib inside: {inside.why or inside.steps[0].code}"
+    step = chain.steps[0]
+    return f"{step.code}: {step.why}" if step.why else step.code
 
 
 def _bound(name: str, offer: Nvcomp | None) -> DeviceChain:

@@ -7,7 +7,9 @@ streams that a decoder can't take, are decoded on the host: `DeviceChain.why` an
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,8 +20,9 @@ from gpuzarr.codecs.blosc import BloscCodec
 from gpuzarr.codecs.chain import Chain
 from gpuzarr.codecs.foreign import ForeignCodec
 from gpuzarr.cuda import launch
-from gpuzarr.cuda.blosc import CODECS, STORED, containers
-from gpuzarr.cuda.frames import READERS
+from gpuzarr.cuda.blosc import CODECS, containers
+from gpuzarr.cuda.decoders import Asked, Way, way_of
+from gpuzarr.cuda.frames import GZIP_HEADER, READERS
 from gpuzarr.cuda.nvcomp import Nvcomp
 from gpuzarr.cuda.program import INPUT, Builder, Places
 from gpuzarr.cuda.streams import Check, Streams, heads, little
@@ -61,6 +64,10 @@ class DeviceStep(Protocol):
         """Whose code runs."""
 
     @property
+    def why(self) -> str | None:
+        """Why that, if there is something to say."""
+
+    @property
     def moves(self) -> bool:
         """Whether what it decodes to lies elsewhere than what it decodes."""
 
@@ -79,8 +86,14 @@ class DeviceChain:
 
     @property
     def lead(self) -> int:
-        """Bytes before those that are decoded: of two for zlib, whose DEFLATE nvCOMP wants aligned."""
-        return 2 * any(step.name == "zlib" for step in self.steps)
+        """Bytes before those that are decoded: the headers before DEFLATE, which nvCOMP wants aligned."""
+        return sum(LEADS.get(step.name, 0) for step in self.steps)
+
+    @property
+    def by_nvcomp(self) -> frozenset[str]:
+        """The compressors whose streams are nvCOMP's, if nothing is odd about them."""
+        ways = [way for step in self.steps if isinstance(step, StreamStep | BloscStep) for way in step.ways]
+        return frozenset(way.codec for way in ways if way.nvcomp is not None)
 
     def add(self, b: Builder, data: Strings, target: Places) -> Strings:
         """Add the decoding of a window's strings; `target` is where each is wanted, if it has to move at all."""
@@ -93,8 +106,12 @@ class DeviceChain:
         return data
 
 
-def bind_device(chain: Chain, nvcomp: Nvcomp | None) -> DeviceChain:
-    """Bind a chain of chunks to a device; `nvcomp` is what it offers there, or None."""
+LEADS = {"zlib": 2, "gzip": GZIP_HEADER}
+"""Bytes of the shortest header before a codec's DEFLATE."""
+
+
+def bind_device(chain: Chain, nvcomp: Nvcomp | None, asked: Mapping[str, Asked] = MappingProxyType({})) -> DeviceChain:
+    """Bind a chain of chunks to a device; `nvcomp` is what it offers there, or None; `asked` as for an Executor."""
     if chain.values is not None:
         name = chain.values.codec.name
         return DeviceChain((), (), f"{name} makes elements of no fixed size, which devices have not", name)
@@ -102,7 +119,7 @@ def bind_device(chain: Chain, nvcomp: Nvcomp | None) -> DeviceChain:
     rooms: list[int] = []
     decoded = False
     for stage, size in zip(reversed(chain.stages), reversed(chain.sizes), strict=True):
-        step = _step(stage, decoded, nvcomp)
+        step = _step(stage, decoded, nvcomp, asked)
         if isinstance(step, str) or (size is None and step.moves):
             why = step if isinstance(step, str) else f"the size that {stage.name} decodes to is not known beforehand"
             return DeviceChain((), (), why, stage.name)
@@ -116,7 +133,7 @@ def bind_device(chain: Chain, nvcomp: Nvcomp | None) -> DeviceChain:
     return DeviceChain(tuple(steps), tuple(rooms))
 
 
-def _step(stage: Stage, decoded: bool, nvcomp: Nvcomp | None) -> DeviceStep | str:
+def _step(stage: Stage, decoded: bool, nvcomp: Nvcomp | None, asked: Mapping[str, Asked]) -> DeviceStep | str:
     """A stage as a step, or why it can't be one."""
     if isinstance(stage, ForeignCodec) and stage.name == "shuffle":
         return ShuffleStep(int(stage.config.get("elementsize", 4)))
@@ -127,41 +144,31 @@ def _step(stage: Stage, decoded: bool, nvcomp: Nvcomp | None) -> DeviceStep | st
     if stage.name == "crc32c" or (stage.name == "fletcher32" and isinstance(stage, ForeignCodec)):
         return ChecksumStep(stage.name)
     if isinstance(stage, BloscCodec):
-        # Its containers say themselves how they are compressed; the document says how most of them will be.
-        return _why_not("lz4" if stage.cname == "lz4hc" else stage.cname, nvcomp) or BloscStep(nvcomp)
+        return _blosc(stage, nvcomp, asked)
     if stage.name in ("zstd", "gzip", "zlib", "lz4"):
-        return _why_not(stage.name, nvcomp) or StreamStep(stage.name, nvcomp)
+        way = way_of(stage.name, nvcomp, asked.get(stage.name, "auto"))
+        return way if isinstance(way, str) else StreamStep(way)
     return f"there is no {stage.name} for devices"
 
 
-def _why_not(codec: str, nvcomp: Nvcomp | None) -> str | None:
-    if codec in OWN:
-        return None
-    if nvcomp is None:
-        return f"{codec} is decoded by nvCOMP, which is not there"
-    return nvcomp.why_not(NVCOMP[codec])
+def _blosc(stage: BloscCodec, nvcomp: Nvcomp | None, asked: Mapping[str, Asked]) -> DeviceStep | str:
+    """Its containers say themselves how they are compressed; the document says how most of them will be."""
+    ways = [way_of(codec, nvcomp, asked.get(codec, "auto")) for codec in CODECS]
+    mostly = ways[CODECS.index("lz4" if stage.cname == "lz4hc" else stage.cname)]
+    return mostly if isinstance(mostly, str) else BloscStep(mostly, tuple(w for w in ways if isinstance(w, Way)))
 
 
-OWN = {"lz4": "gz_lz4", "blosclz": "gz_blosclz", "snappy": "gz_snappy"}
-"""Our own kernels by compressor."""
-
-NVCOMP = {"zstd": "zstd", "gzip": "gzip", "zlib": "deflate"}
-"""nvCOMP's names by compressor; of zlib it gets the DEFLATE inside."""
-
-
-def _decode(b: Builder, codec: str, streams: Streams, rows: Column, target: Places, nvcomp: Nvcomp | None) -> None:
-    """Add the decoding of streams of one compressor, and of the checksums of what comes out.
+def _decode(b: Builder, way: Way | None, streams: Streams, rows: Column, target: Places) -> None:
+    """Add the decoding of streams of one compressor (None: stored as they are), and of checksums of what comes out.
 
     `rows` are the window's rows by `streams.row`; `target` is where their chunks begin.
     """
     src, dst = Places.at(INPUT, streams.source), target.take(streams.row) + streams.target
     of = rows[streams.row]
-    if codec == STORED:
+    if way is None:
         launch.copy(b, src, dst, streams.size)
-    elif codec in OWN:
-        launch.streams(b, OWN[codec], src, streams.size, dst, streams.room, of)
-    elif nvcomp is not None:
-        launch.nvcomp(b, nvcomp, NVCOMP[codec], src, streams.size, dst, streams.room, of)
+    else:
+        way.add(b, streams, src, dst, of)
     for check in (Check.CRC32, Check.ADLER32):
         has = streams.check == check
         if has.any():
@@ -174,7 +181,7 @@ class IdentityStep:
     """A codec that has nothing to undo."""
 
     name: str
-    code = "nothing to do"
+    code, why = "nothing to do", None
     moves = False
 
     def add(self, b: Builder, data: Strings, room: int, target: Places) -> Strings:
@@ -186,7 +193,7 @@ class ChecksumStep:
     """Four bytes after the others, little endian."""
 
     name: str
-    code = "own kernel"
+    code, why = "own kernel", None
     moves = False
 
     def add(self, b: Builder, data: Strings, room: int, target: Places) -> Strings:
@@ -203,45 +210,65 @@ class ChecksumStep:
 class StreamStep:
     """A codec whose chunk is a few streams with nothing between them: zstd, gzip, zlib, and LZ4 as numcodecs has it."""
 
-    name: str
-    nvcomp: Nvcomp | None
+    way: Way
     moves = True
 
     @property
+    def name(self) -> str:
+        return self.way.codec
+
+    @property
+    def ways(self) -> tuple[Way, ...]:
+        return (self.way,)
+
+    @property
     def code(self) -> str:
-        return "own kernel" if self.name in OWN or self.nvcomp is None else self.nvcomp.title
+        return self.way.code
+
+    @property
+    def why(self) -> str | None:
+        return self.way.why
 
     def add(self, b: Builder, data: Strings, room: int, target: Places) -> Strings:
         rooms = np.full(len(data.rows), room)
         found = READERS[self.name](data.slab, data.place.offset, data.size, rooms)
         b.refused[data.rows[found.problem != 0]] = True
-        _decode(b, self.name, found.streams, data.rows, target, self.nvcomp)
+        _decode(b, self.way, found.streams, data.rows, target)
         made = Strings(data.rows, target, rooms, None)
         return made.take(found.problem == 0)
 
 
 @dataclass(frozen=True, slots=True)
 class BloscStep:
-    """Blosc containers: streams of any compressor, copied or decoded, then blocks to unshuffle."""
+    """Blosc containers: streams of any compressor, copied or decoded, then blocks to unshuffle.
 
-    nvcomp: Nvcomp | None
+    `mostly` is for the compressor that the document names, `ways` for all that containers may say.
+    """
+
+    mostly: Way
+    ways: tuple[Way, ...]
     name = "blosc"
     moves = True
 
     @property
     def code(self) -> str:
-        return "own kernels"
+        way = self.mostly
+        return "own kernels" if way.nvcomp is None else f"own kernels, {way.codec} by {way.code}"
+
+    @property
+    def why(self) -> str | None:
+        return self.mostly.why
 
     def add(self, b: Builder, data: Strings, room: int, target: Places) -> Strings:
         rooms = np.full(len(data.rows), room)
-        known = [codec for codec in CODECS if _why_not(codec, self.nvcomp) is None]
-        found = containers(data.slab, data.place.offset, data.size, rooms, codecs=known)
+        ways = {way.codec: way for way in self.ways}
+        found = containers(data.slab, data.place.offset, data.size, rooms, codecs=ways)
         b.refused[data.rows[found.problem != 0]] = True
         shuffled = found.shuffle != 0
         joined = Places(target.region.copy(), target.offset.copy())
         joined.put(shuffled, b.scratch(np.full(int(shuffled.sum()), room)))
         for codec, streams in found.streams.items():
-            _decode(b, codec, streams, data.rows, joined, self.nvcomp)
+            _decode(b, ways.get(codec), streams, data.rows, joined)
         for kind, kernel in ((1, "gz_unshuffle"), (2, "gz_bitunshuffle")):
             blocks = found.blocks.take(found.shuffle[found.blocks.row] == kind)
             src, dst = (places.take(blocks.row) + blocks.target for places in (joined, target))
@@ -255,7 +282,7 @@ class ShuffleStep:
 
     typesize: int
     name = "shuffle"
-    code = "own kernel"
+    code, why = "own kernel", None
     moves = True
 
     def add(self, b: Builder, data: Strings, room: int, target: Places) -> Strings:

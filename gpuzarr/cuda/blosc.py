@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpuzarr.cuda.frames import zlib_streams, zstd_frames
-from gpuzarr.cuda.streams import DEVICE_CHECKS, WORDS, Check, Column, Problem, Streams, check_rows, heads, little, mark
+from gpuzarr.cuda.streams import WORDS, Column, Problem, Streams, check_rows, heads, little, mark
 
 __all__ = ["CODECS", "SHUFFLES", "STORED", "Blocks", "Containers", "containers"]
 
@@ -85,12 +85,11 @@ def containers(
     room: Column,
     *,
     codecs: Collection[str] = CODECS,
-    checks: Collection[Check] = DEVICE_CHECKS,
 ) -> Containers:
     """The containers at `offset`, of `size` bytes, that decode to `room` bytes (all int64[n]).
 
-    Chunks compressed with something that is not among `codecs` are the host's; `checks` as for `zstd_frames`.
-    Raises ShapeError for rows outside the slab.
+    Chunks compressed with something that is not among `codecs` are the host's. Raises ShapeError for rows outside
+    the slab.
 
     >>> from numcodecs import blosc
     >>> data = np.frombuffer(blosc.compress(bytes(2**18), b"lz4", 5, 1, typesize=4), np.uint8)
@@ -105,7 +104,7 @@ def containers(
     mark(problem, ~head.memcpyed & unknown[head.codec], Problem.CODEC)
     whole = _blocks(head, problem)
     streams, code = _streams(slab, offset, head, whole, problem)
-    found = _by_codec(slab, streams, code, problem, checks)
+    found = _by_codec(slab, streams, code, problem)
     memcpyed = np.flatnonzero(head.memcpyed & (problem == Problem.NONE))
     stored = Streams.of(memcpyed, offset[memcpyed] + HEADER, room[memcpyed], room[memcpyed])
     found[STORED] = Streams.joined([p for p in (found.get(STORED), stored) if p is not None and len(p)])
@@ -238,11 +237,7 @@ def _no_overlap(head: _Headers, streams: Streams, problem: NDArray[np.int8]) -> 
 
 
 def _by_codec(
-    slab: NDArray[np.uint8],
-    streams: Streams,
-    code: Column,
-    problem: NDArray[np.int8],
-    checks: Collection[Check],
+    slab: NDArray[np.uint8], streams: Streams, code: Column, problem: NDArray[np.int8]
 ) -> dict[str, Streams]:
     """The streams of each compressor; frames of zstd and zlib are looked into, and problems in them noted."""
     found = {name: streams.take(code == k) for k, name in enumerate((*CODECS, STORED))}
@@ -250,10 +245,7 @@ def _by_codec(
         outer = found[name]
         if not len(outer):
             continue
-        if name == "zlib":
-            inner = zlib_streams(slab, outer.source, outer.size, outer.room)
-        else:
-            inner = zstd_frames(slab, outer.source, outer.size, outer.room, checks=checks)
+        inner = (zlib_streams if name == "zlib" else zstd_frames)(slab, outer.source, outer.size, outer.room)
         bad = np.flatnonzero(inner.problem)
         problem[outer.row[bad]] = inner.problem[bad]
         found[name] = inner.streams.within(outer)

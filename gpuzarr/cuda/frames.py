@@ -2,20 +2,22 @@
 
 Rules: nothing in the bytes is believed until it is checked against the bytes there are and the size the plan wants;
 the work is bounded by that size; whatever is odd (not only what is wrong) is named and left to the host, which has
-the last word. A device decoder gets only what looks as an ordinary encoder writes it, because nvCOMP calls corrupt
-input "undefined behavior". All is done a column at a time: a window may have ten thousand streams.
+the last word. nvCOMP gets only what looks as an ordinary encoder writes it, because it calls corrupt input "undefined
+behavior": what is odd about other streams is told (`Streams.odd`), and they are for kernels of our own. All is done a
+column at a time: a window may have ten thousand streams.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gpuzarr.cuda.streams import DEVICE_CHECKS, Check, Column, Frames, Problem, Streams, check_rows, heads, little, mark
+from gpuzarr.cuda.streams import Check, Column, Frames, Problem, Streams, check_rows, heads, little, mark
 
 __all__ = [
     "LARGEST",
@@ -180,50 +182,54 @@ FEW = 24
 """So many frames or fewer are walked one by one: a step in columns costs as much."""
 
 
-def zstd_frames(
-    slab: NDArray[np.uint8],
-    offset: Column,
-    size: Column,
-    room: Column,
-    *,
-    checks: Collection[Check] = DEVICE_CHECKS,
-    sizeless: bool = False,
-) -> Frames:
+def zstd_frames(slab: NDArray[np.uint8], offset: Column, size: Column, room: Column) -> Frames:
     """Zstandard frames (RFC 8878 section 3.1): a stream for each frame, skippable ones left out.
 
-    Block headers are walked, so that a frame's true end is known. A chunk whose frames carry a checksum is the
-    host's unless `checks` has XXH64; one with a frame that does not say its decoded size is unless `sizeless`, and
-    then it has to be the last one.
+    Block headers are walked, so that a frame's true end is known. One frame of a chunk need not say its decoded size:
+    it has what the others leave. Frames without a size, with a checksum or with a huge window are odd.
     """
     check_rows(slab, offset, size, room)
-    walk = _Walk(slab, offset.copy(), offset + size, room, np.zeros_like(room), _limited(size, room, "zstd"))
+    done, most = np.zeros_like(room), np.full_like(room, -1)
+    walk = _Walk(slab, offset.copy(), offset + size, room, done, most, _limited(size, room, "zstd"))
     problem = walk.problem
     left = room // PIECE + 16
     rows, parts = _good(problem), []
     while len(rows):
-        parts.append(walk.step(rows, left, sizeless))
+        parts.append(walk.step(rows, left))
         rows = rows[(problem[rows] == Problem.NONE) & (walk.at[rows] < walk.stop[rows])]
-    mark(problem, walk.done != room, Problem.SIZE)
-    streams = Streams.joined([p for p in parts if len(p)])
-    unknown = (streams.check >= 0) & ~np.isin(streams.check, [int(c) for c in checks])
-    hidden = np.zeros(len(size), np.bool_)
-    hidden[streams.row[unknown]] = True
-    mark(problem, hidden, Problem.CHECKSUM)
-    return Frames(streams.take(problem[streams.row] == Problem.NONE), problem)
+    rest = walk.rest()
+    found = Streams.joined([p for p in parts if len(p)])
+    found = found.take(problem[found.row] == Problem.NONE)
+    sizes = np.where(found.room < 0, rest[found.row], found.room)
+    before = np.cumsum(sizes) - sizes
+    target = before - before[np.searchsorted(found.row, found.row)]
+    return Frames(replace(found, room=sizes, target=target), problem)
 
 
 @dataclass(frozen=True, slots=True)
 class _Walk:
-    """How far each of n chunks has been read (`at`, up to `stop`), and the bytes of its `room` that are `done`."""
+    """How far each of n chunks has been read (`at`, up to `stop`), and the bytes of its `room` that are `done`.
+
+    `most` is what the frame decodes to at most that does not say its size; -1 where there is none.
+    """
 
     slab: NDArray[np.uint8]
     at: Column
     stop: Column
     room: Column
     done: Column
+    most: Column
     problem: NDArray[np.int8]
 
-    def step(self, rows: Column, left: Column, sizeless: bool) -> Streams:
+    def rest(self) -> Column:
+        """At the end of all chunks: the bytes for their frames without a size."""
+        rest, told = self.room - self.done, self.most < 0
+        mark(self.problem, told & (rest > 0), Problem.SIZE)
+        mark(self.problem, ~told & (rest > self.most), Problem.FORMAT)
+        mark(self.problem, ~told & (rest == 0), Problem.EMPTY)
+        return rest
+
+    def step(self, rows: Column, left: Column) -> Streams:
         """Read one frame of each of the rows, or one skippable frame: the streams found."""
         head = heads(self.slab, self.at[rows], self.stop[rows] - self.at[rows], ZSTD_HEADER)
         magic = little(head, 0, 4)
@@ -232,7 +238,7 @@ class _Walk:
         self._skip(rows, (magic & ~0xF) == ZSTD_SKIPPABLE, little(head, 4, 4))
         self._note(rows, ((magic & ~0xF) != ZSTD_SKIPPABLE) & (magic != ZSTD_MAGIC), Problem.FORMAT)
         frames = (magic == ZSTD_MAGIC) & (self.problem[rows] == Problem.NONE)
-        return self._frames(rows[frames], _ZstdHeaders.read(head[frames]), left, sizeless)
+        return self._frames(rows[frames], _ZstdHeaders.read(head[frames]), left)
 
     def _note(self, rows: Column, where: NDArray[np.bool_], what: Problem) -> None:
         bad = rows[where]
@@ -243,26 +249,30 @@ class _Walk:
         self._note(rows, skippable & (to > self.stop[rows]), Problem.TRUNCATED)
         self.at[rows] = np.where(skippable, to, self.at[rows])
 
-    def _frames(self, rows: Column, header: _ZstdHeaders, left: Column, sizeless: bool) -> Streams:
-        start = self.at[rows]
+    def _frames(self, rows: Column, header: _ZstdHeaders, left: Column) -> Streams:
+        """Read frames: their streams, for the time being at `target`s that only tell their order."""
+        start, content = self.at[rows], header.content
         self._judge(rows, header)
         self.at[rows] += header.length
         most = self._blocks(rows, np.minimum(header.window, ZSTD_BLOCK), left)
         check_at = self.at[rows]
         self.at[rows] += 4 * header.checked
         self._note(rows, self.at[rows] > self.stop[rows], Problem.TRUNCATED)
-        alone = sizeless & (self.at[rows] == self.stop[rows])
-        content = np.where(alone & (header.content < 0), self.room[rows] - self.done[rows], header.content)
-        self._note(rows, content < 0, Problem.NO_SIZE)
-        self._note(rows, content > self.room[rows] - self.done[rows], Problem.SIZE)
+        self._note(rows, (content < 0) & (self.most[rows] >= 0), Problem.NO_SIZE)
         self._note(rows, content > most, Problem.FORMAT)
         # A frame of nothing is left out, if there can be no doubt that it is one.
         self._note(rows, (content == 0) & ((most > 0) | (header.checked == 1)), Problem.EMPTY)
-        target = self.done[rows]
-        self.done[rows] += content
-        kept = (content > 0) & (self.problem[rows] == Problem.NONE)
-        streams = Streams.of(rows, start, self.at[rows] - start, content, target).take(kept)
-        return self._checked(streams, check_at[kept], header.checked[kept] == 1)
+        self.most[rows] = np.where(content < 0, most, self.most[rows])
+        self.done[rows] += np.maximum(content, 0)
+        kept = (content != 0) & (self.problem[rows] == Problem.NONE)
+        streams = Streams.of(rows, start, self.at[rows] - start, content, start)
+        self._odd(streams, header)
+        return self._checked(streams.take(kept), check_at[kept], header.checked[kept] == 1)
+
+    def _odd(self, streams: Streams, header: _ZstdHeaders) -> None:
+        mark(streams.odd, header.content < 0, Problem.NO_SIZE)
+        mark(streams.odd, header.checked == 1, Problem.CHECKSUM)
+        mark(streams.odd, header.window > np.maximum(ZSTD_WINDOW, self.room[streams.row]), Problem.WINDOW)
 
     def _checked(self, streams: Streams, at: Column, checked: NDArray[np.bool_]) -> Streams:
         streams.check[checked] = Check.XXH64
@@ -275,7 +285,6 @@ class _Walk:
         self._note(rows, header.reserved, Problem.FORMAT)
         self._note(rows, header.dictionary, Problem.DICTIONARY)
         self._note(rows, header.content > self.room[rows] - self.done[rows], Problem.SIZE)
-        self._note(rows, header.window > np.maximum(ZSTD_WINDOW, self.room[rows]), Problem.WINDOW)
 
     def _blocks(self, rows: Column, largest: Column, left: Column) -> Column:
         """Walk the blocks of a frame of each row; what they decode to at most."""
@@ -366,7 +375,7 @@ Reader = Callable[[NDArray[np.uint8], Column, Column, Column], Frames]
 READERS: Mapping[str, Reader] = MappingProxyType(
     {
         "zstd": zstd_frames,
-        "gzip": gzip_members,
+        "gzip": partial(gzip_members, bare=True),
         "zlib": zlib_streams,
         "deflate": deflate_streams,
         "snappy": snappy_blocks,

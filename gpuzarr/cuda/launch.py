@@ -34,8 +34,11 @@ Column = NDArray[np.int64]
 THREADS, WIDE = 128, 256
 """Threads of a block; of those that unshuffle or check."""
 
-STREAMS = THREADS // 32
-"""Streams of a block: a warp decodes one."""
+STREAMS, PAIR = THREADS // 32, 64
+"""Streams of a block, where a warp decodes one; threads of a block that decodes one by two warps."""
+
+PAIRED = frozenset({"gz_zstd"})
+"""Decoders of which a block of two warps takes one stream."""
 
 PIECE = 16 << 10
 """Bytes that a block copies."""
@@ -90,7 +93,8 @@ def streams(b: Builder, kernel: str, src: Places, size: Column, dst: Places, roo
     """Decode streams of `size[i]` bytes to exactly `room[i]` bytes; `rows` are those of the window they belong to."""
     if len(rows):
         columns = (b.column(src), b.column(size), b.column(dst), b.column(room), b.status(rows))
-        b.launch(kernel, -(-len(rows) // STREAMS), THREADS, (*columns, np.uint32(len(rows))))
+        each, threads = (1, PAIR) if kernel in PAIRED else (STREAMS, THREADS)
+        b.launch(kernel, -(-len(rows) // each), threads, (*columns, np.uint32(len(rows))))
 
 
 def nvcomp(

@@ -30,6 +30,7 @@ __all__ = [
     "Place",
     "Places",
     "Program",
+    "Share",
     "aligned",
     "resolve",
 ]
@@ -130,6 +131,24 @@ class Decode:
 
 
 @dataclass(frozen=True, slots=True)
+class Share:
+    """So many `streams` of a compressor, whose code decodes them, and why that, if there is something to say.
+
+    >>> print(Share("zstd", "own kernel", "nvCOMP is not there", 64))
+    64 streams of zstd by own kernel: nvCOMP is not there
+    """
+
+    codec: str
+    code: str
+    why: str | None
+    streams: int
+
+    def __str__(self) -> str:
+        plural = "" if self.streams == 1 else "s"
+        return f"{self.streams:,} stream{plural} of {self.codec} by {self.code}{f': {self.why}' if self.why else ''}"
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """Words that a launch leaves: word i is about row `rows[i]` and has to be `expected[i]` (None: zero)."""
 
@@ -150,6 +169,7 @@ class Program:
     scratch: int
     launches: tuple[Launch | Decode, ...]
     verdicts: tuple[Verdict, ...]
+    shares: tuple[Share, ...]
 
     @property
     def statuses(self) -> int:
@@ -196,6 +216,7 @@ class Builder:
     refused: NDArray[np.bool_] = field(init=False)
     _columns: list[tuple[int, Column | Places]] = field(default_factory=list)
     _verdicts: list[Verdict] = field(default_factory=list)
+    _shares: list[Share] = field(default_factory=list)
     _end: int = field(init=False)
     _words: int = 0
     _scratch: int = 0
@@ -242,6 +263,10 @@ class Builder:
         if blocks:
             self.launches.append(Launch(kernel, blocks, threads, tuple(args)))
 
+    def tell(self, share: Share) -> None:
+        """Note who decodes some of the window's streams."""
+        self._shares.append(share)
+
     def program(self) -> Program:
         words = self._end
         return Program(
@@ -252,4 +277,5 @@ class Builder:
             self._scratch,
             tuple(self.launches),
             tuple(self._verdicts),
+            tuple(self._shares),
         )

@@ -6,7 +6,7 @@ One row a stream; a chunk consists of one or many (the blocks of a Blosc contain
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import IntEnum
 from types import MappingProxyType
 
@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from gpuzarr.errors import ShapeError
 
 __all__ = [
-    "DEVICE_CHECKS",
     "WORDS",
     "Check",
     "Column",
@@ -41,15 +40,11 @@ class Check(IntEnum):
     ADLER32 = 2
     FLETCHER32 = 3
     XXH64 = 4
-    """The low 32 bits of XXH64 with seed 0, as zstd frames have it. No kernel computes it."""
-
-
-DEVICE_CHECKS = frozenset({Check.CRC32C, Check.CRC32, Check.ADLER32, Check.FLETCHER32})
-"""The checksums that are verified on a device."""
+    """The low 32 bits of XXH64 with seed 0, as zstd frames have it: verified by the kernel that decodes them."""
 
 
 class Problem(IntEnum):
-    """Why the host has to decode a chunk, as a code for columns; `WORDS` has it for people."""
+    """Why the host has to decode a chunk, or nvCOMP is not to have a stream; `WORDS` has these codes for people."""
 
     NONE = 0
     TRUNCATED = 1
@@ -63,6 +58,7 @@ class Problem(IntEnum):
     CHECKSUM = 9
     EMPTY = 10
     CODEC = 11
+    MEMORY = 12
 
 
 WORDS: Mapping[Problem, str] = MappingProxyType(
@@ -75,9 +71,10 @@ WORDS: Mapping[Problem, str] = MappingProxyType(
         Problem.NO_SIZE: "a frame does not say its decoded size",
         Problem.WINDOW: "a frame's window is larger than 128 MiB",
         Problem.PIECES: "it is cut into very many small pieces",
-        Problem.CHECKSUM: "its checksum is verified on the host only",
+        Problem.CHECKSUM: "nvCOMP does not verify its checksum",
         Problem.EMPTY: "it, or a part of it, holds nothing",
         Problem.CODEC: "its compressor is not known",
+        Problem.MEMORY: "nvCOMP needs more temporary memory for it than there is",
     }
 )
 """What each problem is in words, as `explain()` says it."""
@@ -89,7 +86,8 @@ class Streams:
 
     `row` is the chunk a stream belongs to; its `size` bytes lie at `source` in the slab and decode to exactly `room`
     bytes, which belong at `target` within the decoded chunk. `expected` (uint64[m]) is the checksum of the decoded
-    bytes where `check` (int8[m], a `Check`) names one. Other columns are int64[m].
+    bytes where `check` (int8[m], a `Check`) names one. `odd` (int8[m], a `Problem`) is why nvCOMP is not to have a
+    stream that is well-formed. Other columns are int64[m].
     """
 
     row: Column
@@ -99,6 +97,7 @@ class Streams:
     room: Column
     check: NDArray[np.int8]
     expected: NDArray[np.uint64]
+    odd: NDArray[np.int8]
 
     def __len__(self) -> int:
         return len(self.row)
@@ -108,7 +107,8 @@ class Streams:
         """Streams without checksums; at the beginning of their chunks where no `target` is given."""
         m = len(row)
         at = np.zeros(m, np.int64) if target is None else target
-        return cls(row, source, size, at, room, np.full(m, Check.NONE, np.int8), np.zeros(m, np.uint64))
+        check, expected, odd = np.full(m, Check.NONE, np.int8), np.zeros(m, np.uint64), np.zeros(m, np.int8)
+        return cls(row, source, size, at, room, check, expected, odd)
 
     @classmethod
     def joined(cls, parts: list[Streams]) -> Streams:
@@ -127,7 +127,7 @@ class Streams:
     def within(self, outer: Streams) -> Streams:
         """These streams as streams of chunks, where their `row` counts the rows of `outer`."""
         chunk, at = outer.row[self.row], outer.target[self.row] + self.target
-        return Streams(chunk, self.source, self.size, at, self.room, self.check, self.expected)
+        return replace(self, row=chunk, target=at)
 
 
 @dataclass(frozen=True, slots=True)

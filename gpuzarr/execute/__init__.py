@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any, Literal
 
+from gpuzarr.cuda.decoders import Asked, asked_of
 from gpuzarr.execute.pool import Pool
 
 __all__ = ["Executor", "default_executor"]
@@ -36,12 +38,20 @@ class Executor:
     decode
         Where chunks are decoded whose results are made on a device: "device", "host" (by threads, before the one
         upload), or "auto": wherever it takes less time by the estimate that `explain()` shows.
+    codecs
+        Which of two implementations decodes compressed streams on a device: "own" (kernels of gpuzarr, and never
+        nvCOMP), "nvcomp" (nvCOMP where it is there and takes the stream, else our kernel), or "auto" (the one that
+        docs/gpu.md gives). A mapping says so by compressor, those inside of Blosc too: `{"zstd": "own"}`.
 
     Executors may be shared by any number of arrays and threads. They start threads when first needed, drop them in
     a forked child, and pickle as their settings.
 
+    Raises ValueError for settings that there are not.
+
     >>> Executor(threads=2)
     Executor(threads=2, native=True)
+    >>> Executor(threads=2, codecs={"zstd": "own"})
+    Executor(threads=2, native=True, codecs={'zstd': 'own'})
     """
 
     def __init__(
@@ -52,6 +62,7 @@ class Executor:
         window: int = WINDOW,
         device_memory: int = DEVICE_MEMORY,
         decode: Literal["auto", "device", "host"] = "auto",
+        codecs: Asked | Mapping[str, Asked] = "auto",
     ) -> None:
         if decode not in ("auto", "device", "host"):
             raise ValueError(f'decode must be "auto", "device" or "host", not {decode!r}')
@@ -63,6 +74,8 @@ class Executor:
         self.native = native
         self._window, self._device_memory = window, device_memory
         self.decode: Literal["auto", "device", "host"] = decode
+        self.asked = asked_of(codecs)
+        self.codecs: Asked | dict[str, Asked] = dict(codecs) if isinstance(codecs, Mapping) else codecs
         self.pool = Pool(self.threads)
 
     @property
@@ -74,14 +87,16 @@ class Executor:
         more = "" if self.decode == "auto" else f", decode={self.decode!r}"
         more += "" if self._window == WINDOW else f", window={self._window}"
         more += "" if self._device_memory == DEVICE_MEMORY else f", device_memory={self._device_memory}"
+        more += "" if self.codecs == "auto" else f", codecs={self.codecs!r}"
         return f"Executor(threads={self.threads}, native={self.native}{more})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _executor, (self.threads, self.native, self._window, self._device_memory, self.decode)
+        return _executor, (self.threads, self.native, self._window, self._device_memory, self.decode, self.codecs)
 
 
-def _executor(threads: int, native: bool, window: int, device_memory: int, decode: Any) -> Executor:
-    return Executor(threads, native=native, window=window, device_memory=device_memory, decode=decode)
+def _executor(threads: int, native: bool, window: int, device_memory: int, decode: Any, codecs: Any) -> Executor:
+    how = {"window": window, "device_memory": device_memory, "decode": decode, "codecs": codecs}
+    return Executor(threads, native=native, **how)
 
 
 def _cores() -> int:

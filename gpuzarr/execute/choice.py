@@ -6,6 +6,7 @@ few huge ones. One table says how fast; it is made of published figures and wait
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,15 +27,20 @@ class Speed:
     most: float
 
 
-SPEEDS = {
+OWN = {
     "lz4": Speed(2.0, 100.0),  # 134 GB/s for 1024 x 64 KiB by a kernel like ours on an A40 (czarr, .planning/03)
     "blosclz": Speed(2.0, 100.0),  # as LZ4, whose loop it has
     "snappy": Speed(2.0, 100.0),
+    "zstd": Speed(25.0, 25.0),  # on paper: 500 cycles for a sequence of 12 bytes, and 400 instructions
+}
+"""Of our kernels, by compressor. What is not here (copies, checksums, shuffles) is as fast as memory."""
+
+NVCOMP = {
     "zstd": Speed(20.0, 30.0),  # 0.43 GB/s for 8 frames of 16 MiB on an H200, 25-29 end to end (czarr, bench/results)
     "gzip": Speed(25.0, 15.0),  # nvCOMP's page on choosing an algorithm: DEFLATE decodes slowest of all
     "zlib": Speed(25.0, 15.0),
 }
-"""By compressor. What is not here (copies, checksums, shuffles) is as fast as memory."""
+"""Of nvCOMP, by compressor."""
 
 BUS = 25.0
 """Bytes a nanosecond (GB/s) that cross to a device from pinned memory (czarr's measurement on an H100)."""
@@ -57,8 +63,10 @@ class Choice:
     why: str
 
 
-def choose(chain: Chain, chunks: int, where: Where, threads: int, simulated: bool = False) -> Choice:
-    """Where to decode so many chunks of a bound chain that a device could decode.
+def choose(
+    chain: Chain, chunks: int, where: Where, threads: int, simulated: bool = False, by_nvcomp: Collection[str] = ()
+) -> Choice:
+    """Where to decode so many chunks of a bound chain that a device could decode, some compressors `by_nvcomp`.
 
     A simulated device has no speed: what is wanted of it is that it is used.
     """
@@ -66,16 +74,17 @@ def choose(chain: Chain, chunks: int, where: Where, threads: int, simulated: boo
         return Choice(where == "device", f'Executor(decode="{where}")')
     if simulated:
         return Choice(True, "a simulated device is there to be used")
-    device, host = _device_time(chain, chunks), _host_time(chain, chunks, threads)
+    device, host = _device_time(chain, chunks, by_nvcomp), _host_time(chain, chunks, threads)
     figures = f"{device / 1e6:.3g} ms on the device, {host / 1e6:.3g} ms by {threads} threads (estimated)"
     return Choice(device <= host, figures)
 
 
-def _device_time(chain: Chain, chunks: int) -> float:
+def _device_time(chain: Chain, chunks: int, by_nvcomp: Collection[str]) -> float:
     nbytes = chain.elements.nbytes
     time = LAUNCHES + chunks * nbytes / RATIO / BUS
     for stage in chain.stages:
-        speed = SPEEDS.get(_compressor(stage))
+        codec = _compressor(stage)
+        speed = (NVCOMP if codec in by_nvcomp else OWN).get(codec)
         if speed is not None:
             stream = min(nbytes, BLOCK) if stage.name == "blosc" else nbytes
             time += max(stream * speed.stream, chunks * nbytes / speed.most)

@@ -144,7 +144,8 @@ def on_device(chain: Chain, chunks: int, threads: int, target: DeviceTarget) -> 
         return Choice(False, target.chain.why)
     if target.strict:
         return Choice(True, "strict")
-    return choose(chain, chunks, target.decode, threads, target.device.kind == "simulated")
+    simulated = target.device.kind == "simulated"
+    return choose(chain, chunks, target.decode, threads, simulated, target.chain.by_nvcomp)
 
 
 def _refuse_if(strict: bool, why: str, codec: str | None) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from gpuzarr.cuda.program import Decode
+from gpuzarr.cuda.program import Decode, Share
 from gpuzarr.execute.windows import FLIGHTS, Rehearsed, on_device
 from gpuzarr.report.words import count, size
 
@@ -23,8 +24,10 @@ class DeviceWork:
     decoded, why
         Where chunks are decoded, "device" or "host", and why there.
     on_host
-        Chunks of a read decoded on the device that it does not take (several frames, checksums that nobody verifies
-        there): the host decodes them, in windows of their own.
+        Chunks of a read decoded on the device that it does not take (dictionaries, several members): the host decodes
+        them, in windows of their own.
+    streams
+        By compressor: whose code decodes how many streams there, and why that one.
     windows, uploads, uploaded_bytes
         Windows of chunks (or of tiles that only get the fill value); each is one upload of stored bytes and tables.
     fetched_bytes
@@ -42,6 +45,7 @@ class DeviceWork:
     decoded: str
     why: str
     on_host: int
+    streams: tuple[Share, ...]
     windows: int
     uploads: int
     uploaded_bytes: int
@@ -57,6 +61,8 @@ class DeviceWork:
     def lines(self) -> Iterator[tuple[str, str]]:
         late = f"; {count(self.on_host, 'chunk')} on the host that it does not take" if self.on_host else ""
         yield "decoded", f"on the {self.decoded}: {self.why}{late}"
+        if self.streams:
+            yield "streams", "\n".join(map(str, self.streams))
         yield "windows", f"{count(self.windows, 'window')}, {FLIGHTS} in flight"
         yield "upload", f"{count(self.uploads, 'upload')}, {size(self.uploaded_bytes)}"
         calls = f", {count(self.calls, 'call')} of nvCOMP" if self.calls else ""
@@ -79,6 +85,7 @@ def device_work(array: Array, rehearsed: list[Rehearsed], chunks: int) -> Device
         decoded="device" if choice.on_device else "host",
         why=choice.why,
         on_host=sum(window.rows for window in rehearsed if window.on_host) if choice.on_device else 0,
+        streams=_shares(rehearsed),
         windows=len(rehearsed),
         uploads=len(rehearsed),
         uploaded_bytes=sum(window.program.nbytes for window in rehearsed),
@@ -91,3 +98,12 @@ def device_work(array: Array, rehearsed: list[Rehearsed], chunks: int) -> Device
         device_bytes=max((sum(w.program.nbytes + w.program.scratch for w in pair) for pair in pairs), default=0),
         host_bytes=max((sum(w.program.nbytes + w.program.statuses for w in pair) for pair in pairs), default=0),
     )
+
+
+def _shares(rehearsed: list[Rehearsed]) -> tuple[Share, ...]:
+    """The streams of all windows, those together that are decoded by the same code for the same reason."""
+    shares = [share for window in rehearsed for share in window.program.shares]
+    total: Counter[Share] = Counter()
+    for share in shares:
+        total[replace(share, streams=0)] += share.streams
+    return tuple(replace(kind, streams=n) for kind, n in total.items())

@@ -111,7 +111,8 @@ def stages(
         else:
             stage = bound.pop(0)
             if chain.shard is None and device is not None:
-                yield Stage(stage.name, "device", next(step.code for step in device.steps if step.name == stage.name))
+                step = next(step for step in device.steps if step.name == stage.name)
+                yield Stage(stage.name, "device", step.code, step.why)
             else:
                 yield _pass(stage, reason if chain.shard is None else WRAPPED)
 

@@ -42,13 +42,15 @@ def default() -> SimulatedDevice:
 
 
 @contextmanager
-def simulated_device(*, check: bool = False, memory: int = 8 << 30) -> Iterator[SimulatedDevice]:
+def simulated_device(
+    *, check: bool = False, memory: int = 8 << 30, nvcomp: bool = True
+) -> Iterator[SimulatedDevice]:
     """A fresh simulated device of `memory` bytes, which "simulated" names meanwhile, and on which CuPy allocates.
 
-    `check` looks at every access of every kernel: bounds, alignment, races, uninitialised memory. What was still to
-    happen on its streams happens at the end, and what goes wrong in it is raised.
+    `check` looks at every access of every kernel: bounds, alignment, races, uninitialised memory. Without `nvcomp` the
+    device has none. What was still to happen on its streams happens at the end, and what goes wrong in it is raised.
     """
-    device = SimulatedDevice(check=check, memory=memory)
+    device = SimulatedDevice(check=check, memory=memory, nvcomp=nvcomp)
     import cupy
 
     with importing:

@@ -50,13 +50,13 @@ class SimulatedDevice:
     """A device of `memory` bytes, of which only those that are used take any. See `gpuzarr.testing.simulated_device`.
 
     `counts` holds how often things happened since `reset`. With `check` the emulator looks at every access of every
-    kernel, which is slow. Raises DeviceError where there is no CuPy or no Linux.
+    kernel, which is slow; without `nvcomp` there is none. Raises DeviceError where there is no CuPy or no Linux.
     """
 
     name = kind = "simulated"
     index = 0
 
-    def __init__(self, *, check: bool = False, memory: int = 8 << 30) -> None:
+    def __init__(self, *, check: bool = False, memory: int = 8 << 30, nvcomp: bool = True) -> None:
         self._cupy = _cupy()
         self._lock = threading.RLock()
         self._blocks, self._streams = Blocks(Arena(memory, self.name)), Streams()
@@ -70,7 +70,7 @@ class SimulatedDevice:
         if check:
             self._emulator = self._load()
             weakref.finalize(self, _forget, self._emulator, self._blocks).atexit = False
-        self.offer = SimulatedNvcomp(self._decoded, wrote=self._written)
+        self.offer = SimulatedNvcomp(self._decoded, wrote=self._written) if nvcomp else None
         self.pool = Pool(self)
         devices.add_simulated(self._arena.base, self._arena.base + self._arena.size, self)
         tell_child(self)
@@ -290,13 +290,15 @@ class SimulatedDevice:
 
     @property
     def codecs(self) -> frozenset[str]:
-        return self.offer.codecs
+        return self.offer.codecs if self.offer else frozenset()
 
     def why_not(self, codec: str) -> str | None:
-        return self.offer.why_not(codec)
+        return self.offer.why_not(codec) if self.offer else "nvCOMP is not there"
 
     def nvcomp(self, call: DecodeCall, stream: int) -> None:
-        what = f"nvCOMP {call.codec}"
+        what, offer = f"nvCOMP {call.codec}", self.offer
+        if offer is None:
+            raise DeviceError("nvCOMP is not there", device=self.name, kernel=what)
         with self._call(stream, nvcomp=1):
             columns = (call.src, call.size, call.dst, call.room, call.found)
             used = [self._blocks.use(address, 8 * call.n, what) for address in columns]
@@ -306,7 +308,7 @@ class SimulatedDevice:
             def effect() -> None:
                 for memory in used:
                     self._blocks.require(memory, stream, what)
-                self.offer.decode(call, stream)
+                offer.decode(call, stream)
 
             self._streams.put(stream, effect)
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from gpuzarr.cuda.frames import LARGEST, gzip_members, snappy_blocks, zstd_frames
 from gpuzarr.cuda.nvcomp import ALIGNMENTS, CANNOT_DECOMPRESS, FORMATS, DecodeCall
-from gpuzarr.cuda.streams import Check, Frames
+from gpuzarr.cuda.streams import WORDS, Frames, Problem
 from gpuzarr.errors import DeviceError
 from gpuzarr.forks import module
 
@@ -188,6 +188,8 @@ def _looked_at(codec: str, found: Frames) -> None:
     why = found.why_not(0)
     if why is None and len(found.streams) != 1:
         why = "it has several frames"
+    if why is None and found.streams.odd[0]:
+        why = WORDS[Problem(int(found.streams.odd[0]))]
     if why is not None:
         raise DeviceError(f"a stream that is none for nvCOMP: {why}", kernel=f"nvCOMP {codec}")
 
@@ -197,14 +199,11 @@ def _only_row(data: Bytes, room: int) -> tuple[Bytes, NDArray[np.int64], NDArray
 
 
 def _zstd(data: Bytes, room: int) -> bytes | None:
-    found = zstd_frames(*_only_row(data, room), checks=[Check.XXH64])
+    found = zstd_frames(*_only_row(data, room))
     _looked_at("zstd", found)
-    frame = bytearray(data[int(found.streams.source[0]) :][: int(found.streams.size[0])])
-    if frame[4] & 4:  # nvCOMP does not look at a frame's checksum
-        frame[4] &= ~4
-        del frame[-4:]
+    frame = data[int(found.streams.source[0]) :][: int(found.streams.size[0])]
     try:
-        return bytes(module("numcodecs.zstd").decompress(bytes(frame)))
+        return bytes(module("numcodecs.zstd").decompress(frame.tobytes()))
     except RuntimeError:
         return None
 
