@@ -4,6 +4,7 @@ from gpuzarr import codecs, errors
 from gpuzarr.api import (
     array,
     consolidate_metadata,
+    copy,
     create_array,
     create_group,
     empty,
@@ -36,6 +37,7 @@ __all__ = [
     "array",
     "codecs",
     "consolidate_metadata",
+    "copy",
     "create_array",
     "create_group",
     "empty",

@@ -11,6 +11,7 @@ import numpy as np
 
 from gpuzarr import create, node
 from gpuzarr.array import Array
+from gpuzarr.copying import CopyJob, copy_node
 from gpuzarr.create import AUTO, UNSET
 from gpuzarr.errors import MetadataError, NodeExistsError, NodeNotFoundError
 from gpuzarr.execute import Executor
@@ -23,6 +24,7 @@ from gpuzarr.store import MemoryStore, Place, Store, locate
 __all__ = [
     "array",
     "consolidate_metadata",
+    "copy",
     "create_array",
     "create_group",
     "empty",
@@ -464,6 +466,62 @@ def load(store: StoreLike, *, path: str | None = None, zarr_format: int | None =
     """
     found = open(store, mode="r", path=path, zarr_format=zarr_format, **options)
     return found[...] if isinstance(found, Array) else {name: member[...] for name, member in found.arrays()}
+
+
+def copy(
+    source: Array | Group,
+    dest: Group | StoreLike,
+    name: str | None = None,
+    *,
+    zarr_format: int | None = None,
+    overwrite: bool = False,
+    **how: Any,
+) -> Array | Group:
+    """Copy an array, or a group with all below it, within a store or to another one.
+
+    Parameters
+    ----------
+    source
+        What is copied.
+    dest
+        The group the copy goes into, or a store as `open` takes it.
+    name
+        The copy's path in `dest`. By default its own name in a group, and the root of a store.
+    zarr_format
+        2 or 3; by default that of the group it goes into, or of the source. Values are taken over as they are stored
+        where both formats decode them alike. Dimension names are the attribute `_ARRAY_DIMENSIONS` in format 2,
+        which has no shards: the chunks in them stand by themselves.
+    overwrite
+        Remove what is there. Else NodeExistsError is raised.
+    how
+        For the copy of an array, what `create_array` takes, where it is to be stored otherwise: `chunks`, `shards`,
+        `filters`, `serializer`, `compressors`, `chunk_key_encoding`.
+
+    Consolidated metadata is not copied. Raises UnsupportedError for what the other format has no name for.
+
+    >>> import gpuzarr
+    >>> old = gpuzarr.array([[1, 2], [3, 4]], dtype=">i4", zarr_format=2, attributes={"unit": "m"})
+    >>> new = gpuzarr.copy(old, {}, zarr_format=3, chunks=(1, 2), shards=(2, 2))
+    >>> new[...].tolist(), new.attrs["unit"], new.shards
+    ([[1, 2], [3, 4]], 'm', (2, 2))
+    """
+    unknown = how.keys() - LAYOUT
+    if unknown:
+        raise TypeError(f"copy got an unexpected keyword argument {min(unknown)!r}")
+    if isinstance(dest, Group):
+        store, options, zarr_format = dest.store, dest._options, zarr_format or dest.zarr_format
+        path = node.join(dest.path, node.normalize(name or source.basename))
+    else:
+        store, path, zarr_format = _place(dest, "a", name, zarr_format)
+        options = source._options
+    wanted = create.check_format(zarr_format or source.zarr_format)
+    job = CopyJob(source.store, store, source._options.changed(meta_array="cpu"), wanted, how)
+    metadata = copy_node(job, source.path, source.metadata, path, overwrite)
+    return open_node(store, path, metadata, options)
+
+
+LAYOUT = frozenset({"chunk_key_encoding", "chunks", "compressors", "filters", "order", "serializer", "shards"})
+"""What `copy` may be asked to store otherwise."""
 
 
 def consolidate_metadata(

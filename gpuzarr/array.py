@@ -26,7 +26,7 @@ from gpuzarr.options import Options
 from gpuzarr.plan import WritePlan, plan_read, plan_write
 from gpuzarr.results import Reader
 from gpuzarr.selection import Selection
-from gpuzarr.store import Sized, Store
+from gpuzarr.store import Sized, Store, same_store
 
 if TYPE_CHECKING:
     from gpuzarr.report import Explanation, Info, WriteExplanation
@@ -410,7 +410,7 @@ class Array:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Array):
             return NotImplemented
-        same = self._store is other._store or self._store.url == other._store.url
+        same = same_store(self._store, other._store)
         return same and self._path == other._path and self._metadata == other._metadata
 
     __hash__ = None  # type: ignore[assignment]  # its metadata changes

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fnmatch
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,7 +15,7 @@ from gpuzarr.dtypes import from_numpy
 from gpuzarr.errors import MetadataError, NodeNotFoundError
 from gpuzarr.metadata import ArrayMetadata, Consolidated, GroupMetadata
 from gpuzarr.options import Options
-from gpuzarr.store import Store
+from gpuzarr.store import Store, same_store
 
 __all__ = ["Group"]
 
@@ -140,6 +142,62 @@ class Group:
                 metadata = self._metadata.consolidated[name]
                 yield name, metadata if isinstance(metadata, ArrayMetadata) else self._with_members(name, metadata)
 
+    def walk(self) -> Iterator[tuple[str, list[str], list[str]]]:
+        """This group and every group below it, as `os.walk` has folders: path, names of groups, names of arrays.
+
+        Paths are relative to this group, whose own is "". A group comes before those in it; names that are removed
+        from its list of groups are not walked into.
+
+        >>> import gpuzarr
+        >>> g = gpuzarr.create_group({})
+        >>> a = g.create_array("raw/image", shape=(4,), dtype="uint8")
+        >>> list(g.walk())
+        [('', ['raw'], []), ('raw', [], ['image'])]
+        """
+        found = dict(self._children())
+        groups = [name for name, metadata in found.items() if isinstance(metadata, GroupMetadata)]
+        yield "", groups, [name for name, metadata in found.items() if isinstance(metadata, ArrayMetadata)]
+        for name in groups:
+            member = open_node(self._store, node.join(self._path, name), found[name], self._options)
+            if isinstance(member, Group):
+                for path, below, arrays in member.walk():
+                    yield node.join(name, path) if path else name, below, arrays
+
+    def glob(self, pattern: str) -> Iterator[tuple[str, Array | Group]]:
+        """Members at any depth whose path matches a pattern, with their paths, a group before those in it.
+
+        `*`, `?` and `[...]` stand for parts of one name, as in `fnmatch`; a name `**` for any number of groups, none
+        too, and at the end for all that is below. Upper and lower case differ.
+
+        >>> import gpuzarr
+        >>> g = gpuzarr.create_group({})
+        >>> for name in ("a/s0", "a/s1", "b/c/s0"):
+        ...     _ = g.create_array(name, shape=(4,), dtype="uint8")
+        >>> [path for path, _ in g.glob("**/s0")], [path for path, _ in g.glob("a/s*")]
+        (['a/s0', 'b/c/s0'], ['a/s0', 'a/s1'])
+        """
+        parts = [part for part in pattern.split("/") if part]
+        if not parts:
+            raise ValueError(f"a pattern names something: {pattern!r}")
+        return self._glob("", parts, set())
+
+    def _glob(self, above: str, parts: list[str], seen: set[str]) -> Iterator[tuple[str, Array | Group]]:
+        """Members that match; `above` is the path at which this group was met, `seen` what has been given out."""
+        deep, last = parts[0] == "**", len(parts) == 1
+        matches = re.compile(fnmatch.translate("*" if deep else parts[0])).match
+        if deep and not last:
+            yield from self._glob(above, parts[1:], seen)
+        for name, metadata in self._children():
+            path = node.join(above, name)
+            if not matches(name) or (not last and isinstance(metadata, ArrayMetadata)):
+                continue
+            member = open_node(self._store, node.join(self._path, name), metadata, self._options)
+            if last and path not in seen:
+                seen.add(path)
+                yield path, member
+            if isinstance(member, Group) and (deep or not last):
+                yield from member._glob(path, parts if deep else parts[1:], seen)
+
     def arrays(self) -> Iterator[tuple[str, Array]]:
         """The arrays directly under the group, with their names."""
         for name, metadata in self._children():
@@ -222,6 +280,28 @@ class Group:
         self._forget()
         self._store.delete_prefix(path)
 
+    def move(self, source: str, dest: str) -> None:
+        """Give a member, with all below it, another path under this group; groups above that are made.
+
+        A folder is renamed; other stores copy and then delete. Consolidated metadata in the store does not follow.
+        Raises NodeNotFoundError, NodeExistsError, and MetadataError for a move into itself.
+
+        >>> import gpuzarr
+        >>> g = gpuzarr.create_group({})
+        >>> a = g.create_array("raw", shape=(4,), dtype="uint8")
+        >>> g.move("raw", "images/first")
+        >>> [name for name, _ in g.members(max_depth=None)]
+        ['images', 'images/first']
+        """
+        before, after = self._path_of(source), self._path_of(dest)
+        moved = node.load(self._store, before, self.zarr_format)
+        if before == after or node.is_below(after, before):
+            raise MetadataError("a node can't be moved into itself", path=before)
+        node.require_absent(self._store, after, overwrite=False)
+        node.make_groups(self._store, after, moved.zarr_format)
+        self._forget()
+        node.move(self._store, before, after)
+
     def _path_of(self, name: str) -> str:
         """Where a member is, or is to be."""
         below = node.normalize(name)
@@ -284,7 +364,7 @@ class Group:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Group):
             return NotImplemented
-        same = self._store is other._store or self._store.url == other._store.url
+        same = same_store(self._store, other._store)
         return same and self._path == other._path and self._metadata == other._metadata
 
     __hash__ = None  # type: ignore[assignment]  # its metadata changes

@@ -16,9 +16,23 @@ from gpuzarr.metadata import (
 )
 from gpuzarr.metadata.forms import MAX_DOCUMENT
 from gpuzarr.ranges import ByteRange
-from gpuzarr.store import Store
+from gpuzarr.store import Mover, Store
 
-__all__ = ["Metadata", "children", "find", "join", "load", "normalize", "require_absent", "save", "save_array"]
+__all__ = [
+    "Metadata",
+    "children",
+    "find",
+    "is_below",
+    "join",
+    "load",
+    "make_groups",
+    "move",
+    "normalize",
+    "require_absent",
+    "require_writable",
+    "save",
+    "save_array",
+]
 
 Metadata = ArrayMetadata | GroupMetadata
 
@@ -47,6 +61,15 @@ def normalize(path: str | None) -> str:
 def join(path: str, name: str) -> str:
     """The path, or key, of `name` under `path`."""
     return f"{path}/{name}" if path else name
+
+
+def is_below(path: str, above: str) -> bool:
+    """Whether a node's path is under another's.
+
+    >>> is_below("a/b", "a"), is_below("ab", "a"), is_below("a", "")
+    (True, False, True)
+    """
+    return path != above and (not above or path.startswith(f"{above}/"))
 
 
 def load(store: Store, path: str, zarr_format: int | None = None) -> Metadata:
@@ -97,7 +120,7 @@ def save(store: Store, path: str, metadata: Metadata) -> None:
     """Write a node's documents; an `.zattrs` that has become empty is removed."""
     require_writable(store, join(path, "zarr.json"))
     documents = metadata.documents()
-    for name, document in documents.items():
+    for name, document in reversed(documents.items()):  # what makes it a node comes last: it is there whole, or not
         store.put(join(path, name), document)
     if metadata.zarr_format == 2 and ".zattrs" not in documents:
         store.delete(join(path, ".zattrs"))
@@ -151,3 +174,27 @@ def children(store: Store, path: str, zarr_format: int) -> Iterator[tuple[str, M
         metadata = find(store, join(path, name), zarr_format)
         if metadata is not None:
             yield name, metadata
+
+
+def move(store: Store, path: str, target: str) -> None:
+    """Give a node and all below it another path, where nothing is yet.
+
+    A store that can't rename copies: documents last and the node's own at the very end, then the old keys are
+    removed. So an interruption leaves the node at one of the paths, whole.
+    """
+    if isinstance(store, Mover):
+        store.move_prefix(path, target)
+        return
+    folder = join(path, "")
+    keys = sorted(store.list(folder), key=_late)
+    for key in keys:
+        value = store.get(key)
+        if value is None:
+            raise StoreError("the value was removed while it was moved", key=key)
+        store.put(join(target, key[len(folder) :]), value)
+    store.delete_prefix(path)
+
+
+def _late(key: str) -> tuple[bool, int]:
+    """Documents after chunks, and those of members before those of the groups they are in."""
+    return key.rpartition("/")[2] in DOCUMENTS, -key.count("/")

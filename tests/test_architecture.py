@@ -35,6 +35,7 @@ LEVELS = [
     {"html", "indexer"},
     {"array"},
     {"create"},
+    {"copying"},
     {"group"},
     {"api"},
     {"__init__"},

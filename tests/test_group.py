@@ -399,3 +399,16 @@ def test_the_repr_says_what_it_is() -> None:
         "<Group memory://group format=3>",
         "<Group memory://group/b format=3>",
     )
+
+
+def test_nodes_are_equal_where_their_stores_are_one_place() -> None:
+    one, other = {}, {}
+    for kept in (one, other):
+        gpuzarr.create_group(kept).create_array("a", shape=(2,), dtype="u1")
+    first, again, elsewhere = (gpuzarr.open_group(kept, mode="r") for kept in (one, one, other))
+    assert first == again
+    assert first["a"] == again["a"]
+    assert first != elsewhere
+    assert first["a"] != elsewhere["a"]
+    assert gpuzarr.create_group() != gpuzarr.create_group()
+    assert gpuzarr.create_group("memory://equal") == gpuzarr.open_group("memory://equal")

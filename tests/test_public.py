@@ -21,8 +21,8 @@ from gpuzarr.testing.emulator.build import find_compiler
 ROOT = Path(__file__).resolve().parents[1]
 
 NAMES = """
-    Array Executor GpuzarrError Group __version__ array codecs consolidate_metadata create_array create_group empty
-    empty_like errors full full_like load ones ones_like open open_array open_group save zeros zeros_like
+    Array Executor GpuzarrError Group __version__ array codecs consolidate_metadata copy create_array create_group
+    empty empty_like errors full full_like load ones ones_like open open_array open_group save zeros zeros_like
 """
 ARRAY = """
     append attrs basename blocks cdata_shape chunks compressors configure dimension_names dtype explain fill_value
@@ -31,8 +31,9 @@ ARRAY = """
     vindex write zarr_format
 """
 GROUP = """
-    array_keys arrays attrs basename configure create_array create_group get group_keys groups info info_complete keys
-    members metadata name nmembers path read_only require_array require_group store tree update_attributes zarr_format
+    array_keys arrays attrs basename configure create_array create_group get glob group_keys groups info info_complete
+    keys members metadata move name nmembers path read_only require_array require_group store tree update_attributes
+    walk zarr_format
 """
 CODEC_CLASSES = """
     BloscCodec BytesCodec Crc32cCodec GzipCodec Lz4Codec ShardingCodec TransposeCodec ZlibCodec ZstdCodec

@@ -18,11 +18,13 @@ from gpuzarr.store.base import (
     Buffer,
     FileReader,
     FileWriter,
+    Mover,
     PartsWriter,
     Sized,
     Store,
     StoreBase,
     Versioned,
+    same_store,
 )
 from gpuzarr.store.local import LocalStore
 from gpuzarr.store.mapping import MappingStore
@@ -41,6 +43,7 @@ __all__ = [
     "LocalStore",
     "MappingStore",
     "MemoryStore",
+    "Mover",
     "NestedZipStore",
     "PartsWriter",
     "Place",
@@ -50,6 +53,7 @@ __all__ = [
     "ZipStore",
     "locate",
     "open_store",
+    "same_store",
 ]
 
 _ZIP_ENDINGS = (".zip", ".ozx")

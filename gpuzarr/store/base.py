@@ -20,11 +20,13 @@ __all__ = [
     "Buffer",
     "FileReader",
     "FileWriter",
+    "Mover",
     "PartsWriter",
     "Sized",
     "Store",
     "Versioned",
     "check_key",
+    "same_store",
 ]
 
 Buffer = bytes | bytearray | memoryview
@@ -101,6 +103,14 @@ class PartsWriter(Protocol):
 
         What the iteration raises ends it: the value stays what it was.
         """
+
+
+@runtime_checkable
+class Mover(Protocol):
+    """A store that gives values other keys without reading them."""
+
+    def move_prefix(self, prefix: str, target: str) -> None:
+        """Every key under `prefix` is from now on under `target`, where nothing may be yet: all at once, or none."""
 
 
 @runtime_checkable
@@ -213,6 +223,11 @@ class StoreBase:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.url!r})"
 
+    @property
+    def place(self) -> Hashable:
+        """What stores over the same values have in common, and no others in this process."""
+        return self.url
+
     def reading(self) -> Self:
         """The same store for reading only; what is written through this one is seen there."""
         if self.read_only:
@@ -225,6 +240,19 @@ class StoreBase:
     def _check_writable(self, key: str | None = None) -> None:
         if self.read_only:
             raise StoreError(f"{self.url} is open for reading only", key=key)
+
+
+def same_store(one: Store, other: Store) -> bool:
+    """Whether two stores hold the same values because they are the same place, whichever object stands for it.
+
+    >>> from gpuzarr.store import open_store
+    >>> values = {}
+    >>> same_store(open_store(values), open_store(values)), same_store(open_store(values), open_store({}))
+    (True, False)
+    """
+    if isinstance(one, StoreBase) and isinstance(other, StoreBase):
+        return one.place == other.place
+    return one is other or (type(one) is type(other) and one.url == other.url)
 
 
 class FlatStore(StoreBase):

@@ -187,6 +187,21 @@ class LocalStore(StoreBase):
         except (OSError, ValueError) as error:
             raise _failed("delete", prefix, error) from error
 
+    def move_prefix(self, prefix: str, target: str) -> None:
+        """Rename the folder `prefix`; the folders above `target` are made, and those left empty removed."""
+        self._check_writable(prefix)
+        old, new = (self._base + folder_of(check_key(name))[:-1] for name in (prefix, target))
+        try:
+            if os.path.lexists(new) and os.listdir(new):
+                raise StoreError("something is there already", key=target)
+            self._make_folder(os.path.dirname(new))
+            os.rename(old, new)
+        except (OSError, ValueError) as error:
+            if isinstance(error, GpuzarrError):
+                raise
+            raise _failed("move", prefix, error) from error
+        _prune(old, prefix.count("/"))
+
     def size(self, key: str) -> int | None:
         """Bytes of the file; None where there is none."""
         status = self._status(key)

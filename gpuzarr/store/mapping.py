@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Hashable, Iterator, MutableMapping
 from typing import Any
 
 from gpuzarr.errors import StoreError
@@ -27,6 +27,11 @@ class MappingStore(FlatStore):
         self.mapping = mapping
         self.read_only = read_only
         self.url = f"mapping://{type(mapping).__name__}"
+
+    @property
+    def place(self) -> Hashable:
+        """The mapping itself."""
+        return "mapping", id(self.mapping)
 
     def get(self, key: str, range: ByteRange | None = None) -> Buffer | None:
         """The value or a part of it; None where there is none. `StoreError` if it is not bytes."""

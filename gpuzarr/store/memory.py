@@ -41,6 +41,11 @@ class MemoryStore(FlatStore):
         self.url = f"memory://{quote(name or '', safe='')}"
         self._values: _Values = {} if name is None else _named.setdefault(name, {})
 
+    @property
+    def place(self) -> Hashable:
+        """The values, which have a name or not."""
+        return "memory", id(self._values)
+
     def get(self, key: str, range: ByteRange | None = None) -> Buffer | None:
         """The value or a part of it, not copied; None where there is none."""
         found = self._values.get(check_key(key))
