@@ -8,7 +8,8 @@ import pytest
 
 import gpuzarr
 from gpuzarr.codecs.chain import Chain
-from gpuzarr.execute.choice import choose
+from gpuzarr.cuda.decoders import DECODERS
+from gpuzarr.execute.choice import NVCOMP, OWN, choose
 
 ZSTD = {"name": "zstd", "configuration": {"level": 3}}
 
@@ -44,6 +45,20 @@ def test_more_threads_are_more_for_the_host() -> None:
     assert asked == sorted(asked, reverse=True)
     assert asked[0]
     assert not asked[-1]
+
+
+def test_the_estimate_is_that_of_whose_code_decodes() -> None:
+    """Of Blosc, for the compressor inside."""
+    for compressors in (ZSTD, blosc("zstd")):
+        many = chain((32, 32, 32), compressors)
+        ours, theirs = (choose(many, 4000, "auto", 16, by_nvcomp=by) for by in ((), ("zstd",)))
+        assert ours.why != theirs.why
+        assert choose(many, 4000, "auto", 16, by_nvcomp=("zlib",)) == ours
+
+
+def test_every_compressor_that_a_device_decodes_has_an_estimate() -> None:
+    assert {name for name, decoder in DECODERS.items() if decoder.own} == OWN.keys()
+    assert {name for name, decoder in DECODERS.items() if decoder.nvcomp} == NVCOMP.keys()
 
 
 @pytest.mark.parametrize("where", ["device", "host"])

@@ -8,11 +8,18 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+import gpuzarr
+from gpuzarr import testing
+from gpuzarr.cuda.decoders import DECODERS
 
 JSON2 = ("data.zarr", "data.zipped_from_parent.zarr.zip!/data.zarr", "data.zipped_from_within.zarr.zip!")
 ALONE = {
@@ -21,6 +28,9 @@ ALONE = {
     *(f"zarrita.js/v2/{store}/1d.contiguous.json2.O" for store in JSON2),
 }
 """Stores that gpuzarr reads though the implementations that made the expectations do not."""
+
+OURS = [name for name, decoder in DECODERS.items() if decoder.own]
+"""Compressors that we have kernels for."""
 
 ROOT = Path(__file__).parent.parent
 
@@ -50,3 +60,34 @@ def test_every_store_is_read_right_or_refused_where_nobody_reads_it(
     found = verdicts(folder, native, tmp_path / "verdicts.json")
     assert len(found) > 400
     assert {case: verdict for case, verdict in found.items() if verdict != "pass" and case not in ALONE} == {}
+
+
+@pytest.mark.parametrize("nvcomp", [True, False], ids=["nvCOMP", "own kernels"])
+def test_a_device_reads_every_store_as_the_host_does(
+    nvcomp: bool, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But for elements that no device has; every chunk of the compressors that we have kernels for is decoded there."""
+    pytest.importorskip("cupy", reason="the simulated device makes CuPy arrays")
+    check = runpy.run_path(str(folder / "check.py"), run_name="check")
+    ways: Counter[str] = Counter()
+
+    def read(package: Any, root: str, case: str, meta_array: str) -> gpuzarr.Array:
+        array: gpuzarr.Array = read_(package, root, case, meta_array)
+        work = None if array.dtype.hasobject or array.dtype.kind == "T" else array.explain().device
+        if work is not None and {name for name in OURS if name in str(array.metadata.codecs)}:
+            assert (work.decoded, work.on_host) == ("device", 0), case
+            ways.update({f"{share.codec} by {share.code}": share.streams for share in work.streams})
+        return array
+
+    read_ = check["read"]
+    monkeypatch.setitem(check["main"].__globals__, "read", read)
+    monkeypatch.setattr(sys, "argv", ["check.py", "--meta-array", "simulated", "--json", str(tmp_path / "found.json")])
+    with testing.simulated_device(nvcomp=nvcomp):
+        check["main"]()
+    found: dict[str, str] = json.loads((tmp_path / "found.json").read_text())
+    assert ways["zstd by own kernel" if not nvcomp else "zstd by nvCOMP (simulated)"] > 50
+    assert nvcomp or not any("nvCOMP" in way for way in ways)
+    refused = {case for case, verdict in found.items() if "there are no arrays of" in verdict}
+    wrong = {case: verdict for case, verdict in found.items() if verdict != "pass" and case not in ALONE | refused}
+    assert wrong == {}
+    assert len(found) - len(refused) > 400

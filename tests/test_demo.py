@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import gpuzarr
+from gpuzarr import testing
 from gpuzarr.cli import demo, main, png, shapes, volumes
 from gpuzarr.cli.nifti import HEADER_BYTES, parse_header, read_nifti
 from gpuzarr.cli.text import UsageError
@@ -376,7 +377,7 @@ def volume(tmp_path: Path) -> str:
 def test_the_demo_writes_arrays_that_hold_the_volume(volume: str, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert main(["demo", volume, "--out", str(out), "--crops", "5"]) == 0
-    for name in ("blosc", "zstd"):
+    for name in demo.CODECS:
         array = gpuzarr.open_array(out / f"{name}.zarr", mode="r")
         assert array.shards is not None
         assert array[...].tobytes() == np.load(volume).tobytes()
@@ -391,7 +392,7 @@ def test_the_demo_says_in_json_what_it_measured(
     assert found["verified"] is True
     assert found["nbytes"] == 37 * 50 * 41 * 4
     steps = [(result["codec"], result["step"]) for result in found["results"]]
-    assert steps == [(codec, step) for codec in ("blosc", "zstd") for step in ("write", "whole", "5 crops")]
+    assert steps == [(codec, step) for codec in demo.CODECS for step in ("write", "whole", "5 crops")]
     for result in found["results"]:
         assert result["stored"] < found["nbytes"]
         assert result["seconds"] > 0
@@ -417,10 +418,10 @@ def test_the_demo_reads_into_device_memory(volume: str, tmp_path: Path, capsys: 
     found = json.loads(capsys.readouterr().out)
     assert (found["verified"], found["memory"]) == (True, "simulated")
     reads = [result for result in found["results"] if result["step"] != "write"]
-    assert len(reads) == 4
+    assert len(reads) == 6
     for result in reads:
         places = {stage["codec"]: stage["where"] for stage in result["stages"]}
-        assert places[result["codec"]] == "device"
+        assert places[result["codec"].partition("-")[0]] == "device"
         assert result["device"]["decoded"] == "device"
         assert result["device"]["waits"] <= 2
     assert main(command) == 0
@@ -428,10 +429,29 @@ def test_the_demo_reads_into_device_memory(volume: str, tmp_path: Path, capsys: 
     for part in (
         "simulated",
         "blosc: device (own kernels)",
+        "blosc: device (own kernels, zstd by nvCOMP (simulated))",
         "zstd: device (nvCOMP (simulated))",
         "say nothing of a GPU",
     ):
         assert part in printed
+
+
+@pytest.mark.usefixtures("simulated")
+def test_the_demo_is_decoded_by_our_kernels_alone_if_asked_for(
+    volume: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By as many launches a window as there are kinds of work, whatever the number of chunks."""
+    command = ["demo", volume, "--out", str(tmp_path / "out"), "--crops", "3", "--meta-array", "simulated", "--json"]
+    with testing.simulated_device() as device:
+        assert main([*command, "--codecs", "own"]) == 0
+        assert device.counts["nvcomp"] == 0
+    found = json.loads(capsys.readouterr().out)
+    for result in (result for result in found["results"] if result["step"] != "write"):
+        work = result["device"]
+        assert (work["decoded"], work["on_host"], work["calls"]) == ("device", 0, 0)
+        assert {share["code"] for share in work["streams"]} == {"own kernel"}
+        assert work["launches"] <= 4 * work["windows"]
+        assert work["streams"][0]["streams"] >= 8
 
 
 @pytest.mark.usefixtures("simulated")
@@ -463,8 +483,8 @@ def test_auto_is_the_host_where_there_is_no_gpu(
 def test_the_demo_prints_a_line_for_every_step(volume: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["demo", volume, "--out", str(tmp_path / "out"), "--crops", "5"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    rows = [line.split()[:2] for line in lines if line.startswith(("blosc ", "zstd "))]
-    assert rows == [[codec, step] for codec in ("blosc", "zstd") for step in ("write", "whole", "5")]
+    rows = [line.split()[:2] for line in lines if line.startswith(tuple(f"{name} " for name in demo.CODECS))]
+    assert rows == [[codec, step] for codec in demo.CODECS for step in ("write", "whole", "5")]
 
 
 def test_the_demo_runs_on_the_sample(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -57,7 +57,9 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.command == "demo":
         from gpuzarr.cli.demo import demo
 
-        return demo(arguments.path, arguments.meta_array, arguments.out, arguments.crops, arguments.json)
+        return demo(
+            arguments.path, arguments.meta_array, arguments.codecs, arguments.out, arguments.crops, arguments.json
+        )
     if arguments.command == "doctor":
         from gpuzarr.cli.doctor import doctor
 
@@ -105,6 +107,8 @@ def _parser() -> argparse.ArgumentParser:
     volume = "a .nii, .nii.gz, .npy, .npz or .tif file, or a Zarr array; default: an MRI that nibabel carries"
     demo.add_argument("path", metavar="PATH", nargs="?", help=volume)
     demo.add_argument("--meta-array", metavar="WORD", default="cpu", help=memory)
+    decoders = "what decodes on a device: own (kernels), nvcomp, auto (default: %(default)s)"
+    demo.add_argument("--codecs", metavar="WORD", choices=("auto", "own", "nvcomp"), default="auto", help=decoders)
     folder = "where to write (default: %(default)s)"
     demo.add_argument("--out", metavar="FOLDER", default="gpuzarr-demo", help=folder)
     crops = "how many crops to read (default: %(default)s)"

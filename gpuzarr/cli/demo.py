@@ -1,8 +1,8 @@
 """`gpuzarr demo`: a real volume through Zarr and back, with every byte checked.
 
-The volume goes into two sharded Zarr 3 arrays, one with Blosc and one with zstd, comes back whole and as
-random crops in the memory that was named, and one slice of what came back is drawn. What came back to a device is
-brought home to be compared. Only reads and writes are timed: what is compared or drawn is not.
+The volume goes into three sharded Zarr 3 arrays, with Blosc (LZ4 and zstd inside) and with zstd, comes back whole
+and as random crops in the memory that was named, and one slice of what came back is drawn. What came back to a device
+is brought home to be compared. Only reads and writes are timed: what is compared or drawn is not.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from gpuzarr.cli import shapes
 from gpuzarr.cli.png import middle, picture
 from gpuzarr.cli.text import UsageError, as_json, duration, progress, rate, table
 from gpuzarr.cli.volumes import Volume, load, sample
+from gpuzarr.cuda.decoders import Asked
 from gpuzarr.errors import CodecError, GpuzarrError
 from gpuzarr.memory import Memory, as_host, memory_of
 from gpuzarr.report import Stage
@@ -33,6 +34,7 @@ __all__ = ["demo"]
 
 CODECS: dict[str, dict[str, Any]] = {
     "blosc": {"name": "blosc", "configuration": {"cname": "lz4", "clevel": 5, "shuffle": "shuffle"}},
+    "blosc-zstd": {"name": "blosc", "configuration": {"cname": "zstd", "clevel": 5, "shuffle": "bitshuffle"}},
     "zstd": {"name": "zstd", "configuration": {"level": 5}},
 }
 MARK = {"made_by": "gpuzarr demo"}
@@ -57,21 +59,23 @@ class Result:
     device: DeviceWork | None = None
 
 
-def demo(path: str | None, meta_array: str, out: str, crops: int, json: bool) -> int:
+def demo(path: str | None, meta_array: str, codecs: Asked, out: str, crops: int, json: bool) -> int:
     """Run the demo on the volume at `path` (None: the sample) and print what it found.
 
-    Raises UsageError where there is no volume, or where `out` holds something that no demo made.
+    `codecs` is for the executor that reads. Raises UsageError where there is no volume, or where `out` holds something
+    that no demo made.
     """
     memory = memory_of(meta_array)  # a word that names nothing is an error before anything is written
     where = sample() if path is None else (path, None)
     targets = {name: os.path.join(out, f"{name}.zarr") for name in CODECS}
     _check_targets(where[0], targets)
     volume = load(*where)
+    executor = gpuzarr.Executor(codecs=codecs)
     results: list[Result] = []
     drawn = None
     for name, target in targets.items():
         results.append(_write(volume, name, target))
-        array = gpuzarr.open_array(target, mode="r", meta_array=meta_array)
+        array = gpuzarr.open_array(target, mode="r", meta_array=meta_array, executor=executor)
         results += [_read_whole(volume, name, array), _read_crops(volume, name, array, crops)]
         drawn = drawn or _draw(volume, array, os.path.join(out, "slice.png"))
     _report(volume, memory, array, results, targets, drawn, json)
