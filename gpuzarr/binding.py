@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gpuzarr.codecs.chain import Chain, bind
 from gpuzarr.dtypes import plain
@@ -67,20 +68,26 @@ def _bind(metadata: ArrayMetadata, allow_pickle: bool) -> Binding:
     raw, raw_wire = plain(data_type.dtype), plain(data_type.wire)
     if raw.names is not None and raw == raw_wire and not is_big(metadata.codecs):
         raw = raw_wire = np.dtype(f"V{raw.itemsize}")
-    chain = bind(metadata.codecs, metadata.chunks, raw, raw_wire, data_type.name, allow_pickle)
+    fill = None if data_type.is_object else _element(metadata)
+    chain = bind(metadata.codecs, metadata.chunks, raw, raw_wire, data_type, fill, allow_pickle)
     return Binding(chain, raw, _fill(metadata, chain, raw))
 
 
 def _fill(metadata: ArrayMetadata, chain: Chain, raw: np.dtype[Any]) -> Any:
     """The fill value in the type that moves elements; an object is the only element of an array."""
-    dtype, fill = metadata.data_type.dtype, metadata.fill_value
+    fill = metadata.fill_value
     values = chain.leaf.values
     if values is not None:
         whole = np.empty((), raw)
         whole.fill(values.codec.element(fill))  # an array, too, is one element
         return whole
-    found = np.zeros((), dtype) if fill is None else np.asarray(fill, dtype)
-    return found.view(raw)[()]
+    return _element(metadata).view(raw)[()]
+
+
+def _element(metadata: ArrayMetadata) -> NDArray[Any]:
+    """The fill value as an element of the array's data type."""
+    dtype, fill = metadata.data_type.dtype, metadata.fill_value
+    return np.zeros((), dtype) if fill is None else np.asarray(fill, dtype)
 
 
 def _at(error: GpuzarrError, path: str) -> GpuzarrError:

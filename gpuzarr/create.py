@@ -101,7 +101,7 @@ def describe(
     outer, inner, location = _chunks(whole, data_type, chunks, shards)
     fill = as_fill(None if fill_value is UNSET else fill_value, data_type)
     arrays = [] if filters == AUTO or filters is None else [_config(c, data_type) for c in _listed(filters)]
-    serial = _serializer(data_type) if serializer == AUTO else _config(serializer, data_type)
+    serial = _serializer(data_type, arrays) if serializer == AUTO else _config(serializer, data_type)
     packed = [CodecConfig("zstd", {"level": 0, "checksum": False})] if compressors == AUTO else None
     packed = [_config(c, data_type) for c in _listed(compressors)] if packed is None else packed
     codecs = (*arrays, serial, *packed)
@@ -167,10 +167,12 @@ _OBJECTS = {"string": "vlen-utf8", "bytes": "vlen-bytes"}
 """What makes bytes of elements of no fixed size."""
 
 
-def _serializer(data_type: DataType) -> CodecConfig:
-    """The array-to-bytes codec of format 3: `bytes` says the byte order where elements have one."""
+def _serializer(data_type: DataType, before: Sequence[CodecConfig]) -> CodecConfig:
+    """The array-to-bytes codec of format 3: `bytes` says the byte order where elements have one, or may have it."""
     if data_type.is_object:
         return CodecConfig(_OBJECTS[data_type.name])
+    if any(codec.name not in ("reshape", "transpose") for codec in before):
+        return BytesCodec("little").to_config()
     little = plain(data_type.wire).newbyteorder("<")
     return BytesCodec(None if little == little.newbyteorder(">") else "little").to_config()
 

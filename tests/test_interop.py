@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from codec_cases import codec_cases
 from interop_cases import LITTLE, Case, Fill, cases, fills, v3
 from peers import documents, gpuzarr_reads, peer, put_documents, quiet, same
 
@@ -30,7 +31,7 @@ def part(shape: tuple[int, ...]) -> tuple[slice, ...]:
     return tuple(slice(n // 3, n) for n in shape)
 
 
-@pytest.mark.parametrize(("case", "letter"), with_peers(cases()))
+@pytest.mark.parametrize(("case", "letter"), with_peers([*cases(), *codec_cases()]))
 def test_others_read_what_gpuzarr_writes(case: Case, letter: str, tmp_path: Path) -> None:
     other = peer(letter)
     put_documents(tmp_path, case.documents)
@@ -44,14 +45,14 @@ def test_others_read_what_gpuzarr_writes(case: Case, letter: str, tmp_path: Path
     assert same(other.read(tmp_path), changed)
 
 
-@pytest.mark.parametrize(("case", "letter"), with_peers(cases()))
+@pytest.mark.parametrize(("case", "letter"), with_peers([*cases(), *codec_cases()]))
 def test_gpuzarr_reads_what_others_write(case: Case, letter: str, tmp_path: Path) -> None:
     put_documents(tmp_path, case.documents)
     peer(letter).write(tmp_path, case.values)
     assert gpuzarr_reads(tmp_path, case.values) == []
 
 
-@pytest.mark.parametrize(("case", "letter"), with_peers(cases()))
+@pytest.mark.parametrize(("case", "letter"), with_peers([*cases(), *codec_cases()]))
 def test_gpuzarr_changes_a_part_of_what_others_wrote(case: Case, letter: str, tmp_path: Path) -> None:
     other = peer(letter)
     put_documents(tmp_path, case.documents)

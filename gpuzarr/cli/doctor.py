@@ -41,10 +41,15 @@ OPTIONAL = {
 }
 """Packages gpuzarr uses where they are installed: what pip takes to install them, and what they give."""
 
-PYTHON_CODE = {"bitround": "numpy", "crc32c": "google-crc32c", "gzip": "Python's zlib", "zlib": "Python's zlib"}
+PYTHON_CODE = {
+    **dict.fromkeys(("bitround", "packbits"), "numpy"),
+    **dict.fromkeys(("gzip", "zlib"), "Python's zlib"),
+    "crc32c": "google-crc32c",
+}
 """Whose code runs where the compiled module does not; numcodecs' for the rest."""
 NO_CODE = {
     "bytes": "part of the copy into the result",
+    "reshape": "part of the copy into the result",
     "transpose": "part of the copy into the result",
     "sharding_indexed": "part of the plan",
 }
@@ -52,6 +57,7 @@ NO_CODE = {
 CODEC_COLUMNS = ("codec", "runs_on", "code", "why_not", "device")
 ON_DEVICE = {
     "bytes": "part of the copy into the result",
+    "reshape": "part of the copy into the result",
     "transpose": "part of the copy into the result",
     "sharding_indexed": "part of the plan",
     "numcodecs.*": "shuffle and fletcher32: own kernels; the others on the host first",
@@ -59,6 +65,8 @@ ON_DEVICE = {
 """Where codecs run for results on a device, if it is the same everywhere."""
 EXAMPLES: dict[str, dict[str, Any]] = {"blosc": {"cname": "lz4"}, "bitround": {"keepbits": 8}}
 """Configurations of codecs that are bound to see where they run."""
+PLACES = {"bitround": "filters", "packbits": "serializer"}
+"""Where they stand, if not among the compressors."""
 
 
 def doctor(json: bool) -> int:
@@ -222,8 +230,8 @@ def _bound(name: str, offer: Nvcomp | None) -> DeviceChain:
     from gpuzarr.codecs.registry import CODECS
 
     codec = {"name": name if name in CODECS else f"numcodecs.{name}", "configuration": EXAMPLES.get(name, {})}
-    place = "filters" if getattr(CODECS.get(name), "is_filter", False) else "compressors"
-    how: dict[str, Any] = {"filters": [], "compressors": [], place: [codec]}
+    place = PLACES.get(name, "compressors")
+    how: dict[str, Any] = {"compressors": [], place: codec if place == "serializer" else [codec]}
     array = gpuzarr.create_array({}, shape=(4,), chunks=(4,), dtype="float32", **how)
     return bind_device(array._binding.chain.leaf, offer)
 

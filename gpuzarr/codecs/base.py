@@ -7,16 +7,29 @@ have no stage at all: they change the layout that scatter reads.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
+from gpuzarr.dtypes import DataType, plain
 from gpuzarr.errors import CodecError, MetadataError
 from gpuzarr.metadata import CodecConfig
 
-__all__ = ["Buffer", "BytesCodecLike", "NativeOp", "Stage", "Wire", "bad_size", "config_int", "unknown_members"]
+__all__ = [
+    "Buffer",
+    "BytesCodecLike",
+    "Elements",
+    "NativeOp",
+    "Stage",
+    "Wire",
+    "bad_size",
+    "config_int",
+    "put",
+    "unknown_members",
+]
 
 Buffer = bytes | bytearray | memoryview
 """Bytes in host memory. A stage may return any of them."""
@@ -32,14 +45,41 @@ class NativeOp:
 
 @dataclass(frozen=True, slots=True)
 class Wire:
-    """What a codec of bytes is bound to: the stored data type, the chunk's size in bytes, and the type's name.
+    """What a codec of bytes is bound to: the stored data type, the chunk's size in bytes, the type's name, the shape.
 
-    The name is that of the array's data type, where the elements are still that.
+    Name and shape are those of a chunk's elements, where the bytes are still these.
     """
 
     dtype: np.dtype[Any]
     nbytes: int
     name: str = ""
+    shape: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Elements:
+    """What a codec of arrays is bound to: the shape of a chunk there, the type of its elements, and their fill value.
+
+    `fill` is a scalar of the type, or None where nobody asks for it. The elements are in C order and native byte order.
+    """
+
+    shape: tuple[int, ...]
+    data_type: DataType
+    fill: Any = None
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type that moves the elements."""
+        return plain(self.data_type.dtype)
+
+    @property
+    def count(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def wire(self) -> Wire:
+        """The same as bytes."""
+        return Wire(self.dtype, self.count * self.dtype.itemsize, self.data_type.name, self.shape)
 
 
 class Stage(Protocol):
@@ -72,6 +112,14 @@ class BytesCodecLike(Protocol):
 def bad_size(codec: str, found: int | str, size: int | None) -> CodecError:
     """The error for data that decodes to another size than the plan says."""
     return CodecError(f"decodes to {found} bytes, not {size}", codec=codec, direction="decode")
+
+
+def put(decoded: Buffer, into: memoryview | None) -> Buffer:
+    """Decoded bytes, in `into` where that is given."""
+    if into is None:
+        return decoded
+    into[:] = memoryview(decoded).cast("B")
+    return into
 
 
 def config_int(

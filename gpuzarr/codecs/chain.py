@@ -9,25 +9,27 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, Literal, NoReturn
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gpuzarr.batch import Layout
-from gpuzarr.codecs.base import Buffer, NativeOp, Stage, Wire, bad_size
+from gpuzarr.codecs.arrays import Before, Filter, before
+from gpuzarr.codecs.base import Buffer, Elements, NativeOp, Stage, Wire, bad_size
 from gpuzarr.codecs.foreign import OPTIONAL, ForeignCodec
 from gpuzarr.codecs.objects import MAX_BYTES, ObjectCodec
+from gpuzarr.codecs.packbits import PackBitsCodec
 from gpuzarr.codecs.registry import Codec, make
-from gpuzarr.codecs.rounding import BitroundCodec
-from gpuzarr.codecs.structure import BytesCodec, ShardingCodec, SwapStage, TransposeCodec
-from gpuzarr.dtypes import BITS
+from gpuzarr.codecs.shards import Shard, WholeShardStage
+from gpuzarr.codecs.structure import BytesCodec, ReshapeCodec, ShardingCodec, SwapStage, TransposeCodec
+from gpuzarr.dtypes import BITS, DataType, from_v3
 from gpuzarr.errors import CodecError, GpuzarrError, MetadataError, UnsupportedError
 from gpuzarr.metadata import CodecConfig
-from gpuzarr.shard import ShardLevel, entries
+from gpuzarr.shard import ShardLevel
 
-__all__ = ["Chain", "Shard", "bind", "decode_index", "encode_index"]
+__all__ = ["Chain", "bind"]
 
 SLACK = 1 << 16
 """Bytes that an encoded stage may be larger than twice what it encodes: headers, framing, incompressible blocks."""
@@ -41,20 +43,13 @@ MAX_CODECS = 64
 MAX_INDEX = 1 << 30
 """Bytes of a shard's index: it is read whole, whichever chunks are wanted."""
 
-INDEX_DTYPE = np.dtype(np.uint64)
+ArrayBytes = PackBitsCodec
+"""An array-to-bytes codec that is a stage."""
 
-Filter = ForeignCodec | BitroundCodec
-"""An array-to-array codec that is a stage."""
+BYTES = Wire(np.dtype(np.uint8), 0)
+"""What a codec from arrays to bytes makes, of whatever size."""
 
-
-@dataclass(frozen=True, slots=True)
-class Shard:
-    """The shards of one level: how they are cut, how their index is stored, and what their chunks are."""
-
-    level: ShardLevel
-    index: Chain
-    inner: Chain
-
+INDEX_TYPE = from_v3("uint64", None)
 
 @dataclass(frozen=True, slots=True)
 class Values:
@@ -69,10 +64,11 @@ class Chain:
     """A bound chain for chunks of `shape` (in the array's order of axes).
 
     `stages` are in encoding order; stage i encodes `sizes[i]` bytes (None: it varies, at most `limits[i]`). A chain
-    of chunks has a `layout`, a chain of shards has a `shard`. `bits` is set for types of less than a byte, stored
-    one a byte: a reader ignores the upper bits. `known` is the last size on the way that is known, or for shards the
-    sum of their chunks'; `largest` are the most stored bytes that are believed. `values` is set where elements have no
-    fixed size: `layout` then says what they are in memory, and stages work on what is made of them.
+    of chunks has a `layout`, a chain of shards has a `shard`. `mask` is the bits of an element that a reader looks at,
+    where these are not all: types of less than a byte are stored one a byte. `known` is the last size on the way that
+    is known, or for shards the sum of their chunks'; `largest` are the most stored bytes that are believed. `values` is
+    set where elements have no fixed size: `layout` then says what they are in memory, and stages work on what is made
+    of them.
     """
 
     shape: tuple[int, ...]
@@ -81,7 +77,7 @@ class Chain:
     limits: tuple[int, ...]
     layout: Layout | None
     shard: Shard | None
-    bits: int
+    mask: bytes
     known: int
     largest: int
     values: Values | None = None
@@ -127,7 +123,7 @@ class Chain:
     def native(self) -> tuple[NativeOp, ...] | None:
         """The stages as operations of the compiled host module, in encoding order, if all of it is there."""
         ops = tuple(stage.native for stage in self.stages)
-        if self.layout is None or self.values or self.layout.swap < 0 or self.bits or None in ops:
+        if self.layout is None or self.values or self.layout.swap < 0 or self.mask or None in ops:
             return None
         return tuple(op for op in ops if op is not None)
 
@@ -146,7 +142,7 @@ class Chain:
         if into is not None and not self.stages:
             into[:] = memoryview(data).cast("B")
             data = into
-        return _clear_upper_bits(data, self.bits) if self.bits else data
+        return _masked(data, self.mask) if self.mask else data
 
     def chunk(self, data: Buffer) -> NDArray[Any]:
         """A chunk's decoded bytes as its elements: a view of them, or what they describe. Raises CodecError."""
@@ -180,54 +176,60 @@ def bind(
     shape: tuple[int, ...],
     dtype: np.dtype[Any],
     wire: np.dtype[Any],
-    name: str = "",
+    data_type: DataType,
+    fill: Any = None,
     allow_pickle: bool = False,
 ) -> Chain:
     """Bind codecs to chunks of `shape`; `dtype` is what moves elements in memory, `wire` the same as stored.
 
-    `name` is the data type's, which `dtype` does not always say.
+    `data_type` is what the document calls them, `fill` a scalar of its type.
     Raises MetadataError where they do not make a chain, UnknownCodecError and UnsupportedError by name.
     """
     if len(configs) > MAX_CODECS:
         raise MetadataError(f"a chain of {len(configs)} codecs, more than {MAX_CODECS}", field="codecs")
     codecs = [make(config, allow_pickle) for config in configs]
-    kinds = (ObjectCodec, ShardingCodec) if dtype.hasobject else (BytesCodec, ShardingCodec)
-    middle = [k for k, codec in enumerate(codecs) if isinstance(codec, kinds)]
-    if len(middle) != 1:
-        _refuse(codecs, len(middle), dtype.hasobject)
-    order, filters = _before(codecs[: middle[0]], len(shape))
-    serializer, rest = codecs[middle[0]], codecs[middle[0] + 1 :]
-    if isinstance(serializer, ShardingCodec):
-        if filters:
-            raise UnsupportedError(f"{filters[0].name} before sharding", feature="filters before sharding")
-        shard = _bind_shard(serializer, shape, order, dtype, wire, name, bool(rest), allow_pickle)
-        known, index = shard.level.slots * shard.inner.known, shard.level.index_size
-        stages, sizes, limits, _ = _stages(rest, wire, None, 2 * known + SLACK + index)
-        return Chain(shape, stages, sizes, limits, None, shard, 0, known, _largest(known) + index)
+    middle = _middle(codecs, dtype.hasobject)
+    found = before(codecs[:middle], Elements(shape, data_type, fill))
+    serializer, rest = codecs[middle], codecs[middle + 1 :]
     if isinstance(serializer, ObjectCodec):
-        return _bind_objects(serializer, filters, rest, shape, order, dtype)
-    stored, first = _byte_order(serializer, wire, filters)
-    layout = Layout.of(shape, order, stored, dtype)
-    stages, sizes, limits, known = _stages([*first, *rest], stored, layout.nbytes, layout.nbytes, name)
-    return Chain(shape, stages, sizes, limits, layout, None, BITS.get(name, 0), known, _largest(known))
+        return _bind_objects(serializer, rest, found, dtype)
+    if isinstance(serializer, ShardingCodec):
+        if _in_chunks(found):
+            return _bind_shards(serializer, rest, found, (dtype, wire, data_type, fill, allow_pickle))
+        stored, last, made = wire.newbyteorder("="), [_whole_shards(serializer, found, allow_pickle)], BYTES
+    elif isinstance(serializer, ArrayBytes):
+        stored, last, made = wire.newbyteorder("="), [serializer.bind(found.elements)], BYTES
+    else:
+        stored, last = _byte_order(serializer, wire, found)
+        made = replace(found.elements.wire, dtype=found.elements.dtype if found.stages else stored)
+    layout = Layout.of(shape, found.order, stored, dtype)
+    stages, sizes, limits, known = _stages((*found.stages, *last), rest, made, layout.nbytes, layout.nbytes)
+    return Chain(shape, stages, sizes, limits, layout, None, _mask(data_type), known, _largest(known))
 
 
-def _bind_objects(
-    codec: ObjectCodec,
-    filters: Sequence[Filter],
-    rest: Sequence[Codec],
-    shape: tuple[int, ...],
-    order: tuple[int, ...],
-    dtype: np.dtype[Any],
-) -> Chain:
+def _middle(codecs: Sequence[Codec], objects: bool) -> int:
+    """Which codec is the one from arrays to bytes. Raises MetadataError where there is no such one."""
+    kinds = ObjectCodec | ShardingCodec if objects else BytesCodec | ArrayBytes | ShardingCodec
+    found = [k for k, codec in enumerate(codecs) if isinstance(codec, kinds)]
+    if len(found) == 1:
+        return found[0]
+    for codec in codecs:
+        if isinstance(codec, ForeignCodec) and codec.name in OPTIONAL:
+            reason = f"{codec.name!r} as an array-to-bytes codec is not supported yet"
+            raise UnsupportedError(reason, feature=f"codec numcodecs.{codec.name}")
+    of = " for elements of no fixed size" if objects else ""
+    raise MetadataError(f"{len(found)} array-to-bytes codecs{of} in a chain instead of one", field="codecs")
+
+
+def _bind_objects(codec: ObjectCodec, rest: Sequence[Codec], found: Before, dtype: np.dtype[Any]) -> Chain:
     """A chain of elements of no fixed size."""
-    if filters:
-        raise MetadataError(f"{filters[0].name}: elements of {dtype} are no numbers", field="codecs")
     codec.check(dtype)
-    size = codec.encoded_size(math.prod(shape))
-    stages, sizes, limits, known = _stages(rest, codec.made, size, MAX_BYTES if size is None else size)
-    layout = Layout.of(shape, tuple(range(len(shape))), dtype, dtype)
-    return Chain(shape, stages, sizes, limits, layout, None, 0, known, _largest(known), Values(codec, order))
+    size = codec.encoded_size(found.elements.count)
+    most = MAX_BYTES if size is None else size
+    stages, sizes, limits, known = _stages((), rest, Wire(codec.made, most), size, most)
+    layout = Layout.of(found.shape, tuple(range(len(found.shape))), dtype, dtype)
+    values = Values(codec, found.order)
+    return Chain(found.shape, stages, sizes, limits, layout, None, b"", known, _largest(known), values)
 
 
 def _largest(known: int) -> int:
@@ -235,125 +237,112 @@ def _largest(known: int) -> int:
     return max(FLOOR, 8 * known)
 
 
-def _refuse(codecs: Sequence[Any], found: int, hasobject: bool) -> NoReturn:
-    """The error for a chain without the one array-to-bytes codec that it needs."""
-    for codec in codecs:
-        if isinstance(codec, ForeignCodec) and codec.name in OPTIONAL:
-            reason = f"{codec.name!r} as an array-to-bytes codec is not supported yet"
-            raise UnsupportedError(reason, feature=f"codec numcodecs.{codec.name}")
-    of = " for elements of no fixed size" if hasobject else ""
-    raise MetadataError(f"{found} array-to-bytes codecs{of} in a chain instead of one", field="codecs")
-
-
-def _before(codecs: Sequence[Codec], ndim: int) -> tuple[tuple[int, ...], list[Filter]]:
-    """The order of axes and the filters that array-to-array codecs amount to."""
-    order = tuple(range(ndim))
-    filters: list[Filter] = []
-    for codec in codecs:
-        if isinstance(codec, Filter) and codec.is_filter:
-            filters.append(codec)
-        elif not isinstance(codec, TransposeCodec):
-            reason = f"{_name(codec)}: a bytes-to-bytes codec before the array-to-bytes one"
-            raise MetadataError(reason, field="codecs")
-        elif any(f.is_ordered for f in filters):
-            raise UnsupportedError("transpose after delta or packbits", feature="transpose after a filter")
-        else:
-            order = tuple(order[k] for k in codec.axes(ndim))
-    return order, filters
-
-
-def _byte_order(
-    codec: Codec, wire: np.dtype[Any], filters: list[Filter]
-) -> tuple[np.dtype[Any], list[Filter | SwapStage]]:
-    """The type of elements in a decoded chunk, and stages for filters and the byte order of what they make."""
+def _byte_order(codec: Codec, wire: np.dtype[Any], found: Before) -> tuple[np.dtype[Any], list[Stage]]:
+    """The type of elements in a decoded chunk, and a stage for the byte order of what filters make of them."""
     endian = codec.endian if isinstance(codec, BytesCodec) else None
     wanted: Literal["<", ">"] | None = None if endian is None else "<" if endian == "little" else ">"
-    if not filters:
+    if not found.stages:
         return wire if wanted is None else wire.newbyteorder(wanted), []
-    element = native = wire.newbyteorder("=")
-    for found in filters:
-        element = found.stored(element)
+    element = found.elements.dtype
     swapped = wanted is not None and element != element.newbyteorder(wanted)
-    return native, [*filters, SwapStage(element)] if swapped else [*filters]
+    return wire.newbyteorder("="), [SwapStage(element)] if swapped else []
 
 
 def _stages(
-    codecs: Sequence[Any], element: np.dtype[Any], size: int | None, most: int, name: str = ""
+    bound: Sequence[Stage], codecs: Sequence[Any], wire: Wire, size: int | None, most: int
 ) -> tuple[tuple[Stage, ...], tuple[int | None, ...], tuple[int, ...], int]:
     """Stages, sizes, limits and `known` (see `Chain`) for `size` bytes of elements; None: it varies up to `most`.
 
-    `name` is that of the elements' data type.
+    `bound` are those of array codecs, `wire` is what they make, for the first of the others.
     """
     stages: list[Stage] = []
     sizes: list[int | None] = []
     limits: list[int] = []
     known = most
-    for codec in codecs:
-        if isinstance(codec, (TransposeCodec, BytesCodec, ShardingCodec)):
+    for codec in (*bound, *codecs):
+        if len(stages) < len(bound):
+            stage = codec
+        elif isinstance(codec, TransposeCodec | ReshapeCodec | BytesCodec | ArrayBytes | ShardingCodec):
             raise MetadataError(f"{codec.name}: an array codec after the array-to-bytes one", field="codecs")
-        stages.append(codec if isinstance(codec, SwapStage) else codec.bind(Wire(element, most, name)))
+        else:
+            stage = codec.bind(replace(wire, nbytes=most))
+            wire = Wire(_made(codec, wire.dtype), most)
+        stages.append(stage)
         sizes.append(size)
         limits.append(most)
-        size = None if size is None else stages[-1].encoded_size(size)
+        size = None if size is None else stage.encoded_size(size)
         # However many codecs of unknown size follow one another: a limit that doubled with each would be none.
         known = known if size is None else size
         most = 2 * known + SLACK if size is None else size
-        element, name = _made(codec, element), ""
     return tuple(stages), tuple(sizes), tuple(limits), known
-
-
 def _made(codec: Any, element: np.dtype[Any]) -> np.dtype[Any]:
-    """The type of what a codec makes of elements."""
+    """The type of what a codec of bytes makes of elements."""
     if isinstance(codec, Filter):
         return codec.stored(element)
     return codec.made if isinstance(codec, ObjectCodec) else np.dtype(np.uint8)
 
 
+# ---- shards ----------------------------------------------------------------------------------------------------------
+
+Kind = tuple[np.dtype[Any], np.dtype[Any], DataType, Any, bool]
+"""The arguments of `bind` after the shape."""
+
+
+def _in_chunks(found: Before) -> bool:
+    """Whether the chunks of a shard can be read one by one, the codecs before it being theirs as well.
+
+    A chunk that is not stored has the fill value of what these codecs make: that has to come back as the array's.
+    """
+    if not found.whole_axes or not found.apart:
+        return False
+    fill = found.elements.fill
+    if not found.stages or fill is None:
+        return not found.stages
+    data: Buffer = np.asarray(fill, found.elements.data_type.dtype).tobytes()
+    for stage in reversed(found.stages):
+        with _mapped(stage.name, "decode"):
+            data = stage.decode(data, None, MAX_BYTES)
+    return bytes(data) == np.asarray(found.fill).tobytes()
+
+
+def _bind_shards(codec: ShardingCodec, rest: Sequence[Codec], found: Before, kind: Kind) -> Chain:
+    """A chain of shards, of which the plan knows the chunks."""
+    filters = tuple(codec.to_config() for codec in found.filters)
+    shard = _bind_shard(codec, found.elements.shape, found.order, (*filters, *codec.codecs), kind, bool(rest))
+    known, index = shard.level.slots * shard.inner.known, shard.level.index_size
+    stages, sizes, limits, _ = _stages((), rest, BYTES, None, 2 * known + SLACK + index)
+    return Chain(found.shape, stages, sizes, limits, None, shard, b"", known, _largest(known) + index)
+
+
+def _whole_shards(codec: ShardingCodec, found: Before, allow_pickle: bool) -> Stage:
+    """Shards that are decoded whole, because codecs before need all their elements."""
+    made = found.elements
+    kind = (made.dtype, made.dtype.newbyteorder("<"), made.data_type, made.fill, allow_pickle)
+    shard = _bind_shard(codec, made.shape, tuple(range(len(made.shape))), codec.codecs, kind, True)
+    fill = np.asarray(0 if made.fill is None else made.fill, made.data_type.dtype).view(made.dtype)
+    return WholeShardStage(shard, made.dtype, fill[()])
+
+
 def _bind_shard(
     codec: ShardingCodec,
-    shape: tuple[int, ...],
+    stored: tuple[int, ...],
     order: tuple[int, ...],
-    dtype: np.dtype[Any],
-    wire: np.dtype[Any],
-    name: str,
+    codecs: tuple[CodecConfig, ...],
+    kind: Kind,
     whole: bool,
-    allow_pickle: bool,
 ) -> Shard:
-    stored = tuple(shape[k] for k in order)
     inner = codec.chunk_shape
     if len(inner) != len(stored) or any(n % c for n, c in zip(stored, inner, strict=True)):
         raise MetadataError(f"inner chunks {inner} do not divide the shard {stored}", field="codecs")
     grid = tuple(n // c for n, c in zip(stored, inner, strict=True))
-    index = bind(codec.index_codecs, (*grid, 2), INDEX_DTYPE, INDEX_DTYPE.newbyteorder("<"))
+    index = bind(codec.index_codecs, (*grid, 2), INDEX_TYPE.dtype, INDEX_TYPE.wire, INDEX_TYPE)
     size = index.encoded_size
     if size is None or index.shard is not None:
         raise MetadataError("sharding_indexed: index_codecs must give a fixed size", field="codecs")
     if size > MAX_INDEX:
         raise MetadataError(f"sharding_indexed: an index of {size} bytes, more than {MAX_INDEX}", field="codecs")
     level = ShardLevel(stored, order, inner, size, codec.index_location == "start", whole)
-    return Shard(level, index, bind(codec.codecs, inner, dtype, wire, name, allow_pickle))
-
-
-def decode_index(shard: Shard, data: Buffer, limit: int) -> NDArray[np.int64]:
-    """A shard's stored index as `shard.entries` has it, for a shard of at most `limit` bytes. Raises CodecError."""
-    found = memoryview(data).nbytes
-    if found != shard.level.index_size:
-        raise CodecError(
-            f"the shard is too short for its index: {found} bytes of {shard.level.index_size}",
-            codec="sharding_indexed",
-            direction="decode",
-        )
-    layout = shard.index.elements
-    index = layout.view(shard.index.decode(data)).astype(np.uint64)
-    return entries(index.reshape(shard.level.slots, 2), limit)
-
-
-def encode_index(shard: Shard, index: NDArray[np.uint64]) -> Buffer:
-    """The reverse of `decode_index`."""
-    layout = shard.index.elements
-    raw = np.empty(layout.nbytes, np.uint8)
-    layout.view(raw)[...] = index.reshape(layout.shape)
-    return shard.index.encode(raw.data)
+    return Shard(level, index, bind(codecs, inner, *kind))
 
 
 @contextmanager
@@ -368,15 +357,23 @@ def _mapped(codec: str, direction: str) -> Iterator[None]:
         raise CodecError(reason, codec=codec, direction=direction) from error
 
 
-def _clear_upper_bits(data: Buffer, bits: int) -> Buffer:
+def _masked(data: Buffer, mask: bytes) -> Buffer:
     # zeros for signed types too: so ml_dtypes has them in memory
-    values = np.frombuffer(data, np.uint8) & np.uint8((1 << bits) - 1)
+    values = np.frombuffer(data, np.uint8).reshape(-1, len(mask)) & np.frombuffer(mask, np.uint8)
     view = memoryview(data).cast("B")
     if view.readonly:
-        return values.data
-    np.frombuffer(view, np.uint8)[:] = values
+        return values.reshape(-1).data
+    np.frombuffer(view, np.uint8)[:] = values.reshape(-1)
     return view
 
 
-def _name(codec: Any) -> str:
-    return str(getattr(codec, "name", type(codec).__name__))
+def _mask(data_type: DataType) -> bytes:
+    """The bits of an element that mean something; nothing, where all do."""
+    parts = data_type.fields or ((data_type.name, data_type),)
+    masks = [(_mask(kind) if data_type.fields else _own_mask(kind), kind.wire.itemsize) for _, kind in parts]
+    return b"".join(mask or b"\xff" * size for mask, size in masks) if any(mask for mask, _ in masks) else b""
+
+
+def _own_mask(data_type: DataType) -> bytes:
+    bits = BITS.get(data_type.name)
+    return b"" if bits is None else bytes([(1 << bits) - 1]) * data_type.wire.itemsize

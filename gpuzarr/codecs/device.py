@@ -126,7 +126,7 @@ def bind_device(chain: Chain, nvcomp: Nvcomp | None, asked: Mapping[str, Asked] 
         decoded = decoded or step.moves
         steps.append(step)
         rooms.append(0 if size is None else size)
-    if chain.bits:
+    if chain.mask:
         return DeviceChain((), (), "the unused bits of types of less than a byte are cleared on the host", "bytes")
     if chain.elements.swap < 0:
         return DeviceChain((), (), "the byte order of structured types is reversed on the host", "bytes")

@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from gpuzarr.codecs.base import Buffer, NativeOp, Wire, bad_size
+from gpuzarr.codecs.base import Buffer, Elements, NativeOp, Wire, bad_size, put
 from gpuzarr.codecs.streams import Decompressor, unpack
+from gpuzarr.dtypes import from_numpy
 from gpuzarr.errors import MetadataError, UnknownCodecError, UnsupportedError
 from gpuzarr.forks import importing, module
 from gpuzarr.metadata import CodecConfig
@@ -86,6 +87,19 @@ class ForeignCodec:
         named = "encode_dtype" if self.name == "astype" else "astype"
         return np.dtype(getattr(self.codec, named, dtype))
 
+    def made(self, elements: Elements) -> Elements:
+        """What it makes of elements, as an array-to-array codec; the fill value stays, as zarr-python has it."""
+        if self.name == "packbits":
+            return Elements((1 + -(-elements.count // 8),), from_numpy(np.uint8, 3))
+        made = self.stored(elements.data_type.dtype).newbyteorder("=")
+        if made == elements.data_type.dtype:
+            return elements
+        try:
+            fill = None if elements.fill is None else np.asarray(elements.fill).astype(made)[()]
+        except (TypeError, ValueError) as error:
+            raise MetadataError(f"{self.name}: {error}", field="codecs") from error
+        return Elements(elements.shape, from_numpy(made, 3), fill)
+
     def encoded_size(self, size: int) -> int | None:
         if self.name in CHECKSUMS:
             return size + 4
@@ -115,10 +129,7 @@ class ForeignCodec:
         # bitround has nothing to do, and numcodecs takes it from floats only.
         decoded = memoryview(data).cast("B") if self.name == "bitround" else _bytes(self.codec.decode(data))
         self._check_size(len(decoded), size, limit)
-        if into is None:
-            return decoded
-        into[:] = decoded
-        return into
+        return put(decoded, into)
 
     def encode(self, data: Buffer) -> Buffer:
         view = memoryview(data)

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpuzarr.codecs.base import Buffer, NativeOp, Wire, bad_size, config_int, unknown_members
+from gpuzarr.codecs.base import Buffer, NativeOp, Wire, bad_size, config_int, put, unknown_members
 from gpuzarr.errors import CodecError, MetadataError, UnsupportedError
 from gpuzarr.forks import importing, module
 from gpuzarr.metadata import CodecConfig
@@ -154,10 +154,7 @@ class ValuesStage:
         count = size // self.dtype.itemsize
         found = self.codec.decode(data, self.dtype, count)
         decoded = np.ascontiguousarray(found).view(np.uint8).data
-        if into is None:
-            return decoded
-        into[:] = decoded
-        return into
+        return put(decoded, into)
 
     def encode(self, data: Buffer) -> Buffer:
         return self.codec.encode(np.frombuffer(data, self.dtype))

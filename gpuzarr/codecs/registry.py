@@ -12,8 +12,9 @@ from gpuzarr.codecs.deflate import GzipCodec, ZlibCodec
 from gpuzarr.codecs.foreign import ForeignCodec
 from gpuzarr.codecs.lz4 import Lz4Codec
 from gpuzarr.codecs.objects import ObjectCodec
+from gpuzarr.codecs.packbits import PackBitsCodec
 from gpuzarr.codecs.rounding import BitroundCodec
-from gpuzarr.codecs.structure import BytesCodec, ShardingCodec, TransposeCodec
+from gpuzarr.codecs.structure import BytesCodec, ReshapeCodec, ShardingCodec, TransposeCodec
 from gpuzarr.codecs.zstd import ZstdCodec
 from gpuzarr.dtypes import OBJECT_CODECS
 from gpuzarr.errors import UnknownCodecError, UnsupportedError
@@ -21,7 +22,7 @@ from gpuzarr.metadata import CodecConfig
 
 __all__ = ["LATER", "Codec", "make"]
 
-Codec = BytesCodecLike | TransposeCodec | BytesCodec | ShardingCodec | ObjectCodec
+Codec = BytesCodecLike | TransposeCodec | ReshapeCodec | BytesCodec | PackBitsCodec | ShardingCodec | ObjectCodec
 
 CODECS: dict[str, Callable[[Mapping[str, Any]], Codec]] = {
     "bitround": BitroundCodec.from_config,
@@ -30,6 +31,8 @@ CODECS: dict[str, Callable[[Mapping[str, Any]], Codec]] = {
     "crc32c": Crc32cCodec.from_config,
     "endian": BytesCodec.from_config,  # the name `bytes` had before 3.0 was final
     "gzip": GzipCodec.from_config,
+    "packbits": PackBitsCodec.from_config,
+    "reshape": ReshapeCodec.from_config,
     "sharding_indexed": ShardingCodec.from_config,
     "transpose": TransposeCodec.from_config,
     "zstd": ZstdCodec.from_config,
@@ -42,7 +45,7 @@ CODECS: dict[str, Callable[[Mapping[str, Any]], Codec]] = {
 
 LATER = frozenset(
     {
-        *("cast_value", "conditional", "n5_default", "packbits", "reshape", "scale_offset", "zfp"),
+        *("cast_value", "conditional", "n5_default", "scale_offset", "zfp"),
     }
 )
 """Registered codecs that gpuzarr does not have yet."""

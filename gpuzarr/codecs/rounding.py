@@ -6,13 +6,13 @@ Only encoding does anything: decoding takes the rounded numbers as they are.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gpuzarr.codecs.base import Buffer, NativeOp, Wire, config_int, unknown_members
+from gpuzarr.codecs.base import Buffer, Elements, NativeOp, Wire, config_int, put, unknown_members
 from gpuzarr.errors import MetadataError
 from gpuzarr.metadata import CodecConfig
 
@@ -61,6 +61,13 @@ class BitroundCodec:
         """The type of what it makes of elements of `dtype`: the same."""
         return dtype
 
+    def made(self, elements: Elements) -> Elements:
+        """What it makes of elements."""
+        if elements.fill is None:
+            return elements
+        rounded = self.bind(elements.wire).encode(np.asarray(elements.fill, elements.data_type.dtype).tobytes())
+        return replace(elements, fill=np.frombuffer(rounded, elements.data_type.dtype)[0])
+
     def bind(self, wire: Wire) -> BitroundCodec:
         """Raises MetadataError for elements that are no numbers."""
         name = wire.name or wire.dtype.name
@@ -74,10 +81,7 @@ class BitroundCodec:
         return size
 
     def decode(self, data: Buffer, size: int | None, limit: int, into: memoryview | None = None) -> Buffer:
-        if into is None:
-            return data
-        into[:] = memoryview(data).cast("B")
-        return into
+        return put(data, into)
 
     def encode(self, data: Buffer) -> Buffer:
         numbers = np.frombuffer(data, f"u{self.unit}")

@@ -1,22 +1,23 @@
-"""The array-to-array and array-to-bytes codecs: `transpose`, `bytes`, `sharding_indexed` (Zarr 3.1 core codecs).
+"""Codecs that say how a chunk's bytes are its elements: `transpose`, `bytes`, `sharding_indexed` (Zarr 3.1 core
+codecs), and `reshape` (zarr-extensions).
 
-They say how a chunk's bytes are its elements. None has a pass of its own: the chain folds the first two into a
-layout and the third into the plan.
+None has a pass of its own: the chain folds sharding into the plan and the others into a layout, where it can.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from gpuzarr.codecs.base import Buffer, NativeOp, unknown_members
+from gpuzarr.codecs.base import Buffer, NativeOp, put, unknown_members
 from gpuzarr.errors import MetadataError
 from gpuzarr.metadata import CodecConfig
 
-__all__ = ["BytesCodec", "ShardingCodec", "SwapStage", "TransposeCodec"]
+__all__ = ["BytesCodec", "ReshapeCodec", "ShardingCodec", "SwapStage", "TransposeCodec", "TurnStage"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,92 @@ class TransposeCodec:
 
 
 @dataclass(frozen=True, slots=True)
+class TurnStage:
+    """A transpose that no layout can have, because what comes before it depends on the order of elements."""
+
+    shape: tuple[int, ...]
+    order: tuple[int, ...]
+    itemsize: int
+    native: NativeOp | None = None
+
+    name = "transpose"
+
+    def encoded_size(self, size: int) -> int | None:
+        return size
+
+    def decode(self, data: Buffer, size: int | None, limit: int, into: memoryview | None = None) -> Buffer:
+        turned = [self.shape[k] for k in self.order]
+        return put(self._turned(data, turned, np.argsort(self.order).tolist()), into)
+
+    def encode(self, data: Buffer) -> Buffer:
+        return self._turned(data, list(self.shape), list(self.order))
+
+    def _turned(self, data: Buffer, shape: list[int], order: list[int]) -> Buffer:
+        elements = np.frombuffer(data, np.uint8).reshape(*shape, self.itemsize)
+        return np.ascontiguousarray(elements.transpose(*order, len(order))).reshape(-1).data
+
+
+@dataclass(frozen=True, slots=True)
+class ReshapeCodec:
+    """Gives elements another shape and keeps their order (zarr-extensions, codec `reshape`).
+
+    A size of `shape` is a number, a list of the axes whose product it is, or once -1, for what is left.
+
+    >>> ReshapeCodec(((0, 1), -1, 3)).sizes((100, 50, 64, 3))
+    (5000, 64, 3)
+    """
+
+    shape: tuple[int | tuple[int, ...], ...]
+
+    name = "reshape"
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> ReshapeCodec:
+        unknown_members(config, "reshape", {"shape"})
+        shape = config.get("shape")
+        if not isinstance(shape, list) or not all(_is_size(n) for n in shape):
+            raise MetadataError(f"reshape: shape {shape!r:.100} is no list of sizes and lists of axes", field="codecs")
+        axes = [axis for n in shape if isinstance(n, list) for axis in n]
+        if shape.count(-1) > 1 or axes != sorted(set(axes)):
+            raise MetadataError(f"reshape: shape {shape!r:.100} has -1 twice, or axes out of order", field="codecs")
+        return cls(tuple(tuple(n) if isinstance(n, list) else n for n in shape))
+
+    def to_config(self) -> CodecConfig:
+        return CodecConfig("reshape", {"shape": [list(n) if isinstance(n, tuple) else n for n in self.shape]})
+
+    def sizes(self, before: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape that it gives to a chunk of another. Raises MetadataError where it can't."""
+        if any(axis >= len(before) for n in self.shape if isinstance(n, tuple) for axis in n):
+            raise self._refusal(before)
+        sizes = [math.prod(before[axis] for axis in n) if isinstance(n, tuple) else n for n in self.shape]
+        count = math.prod(before)
+        if -1 in sizes:
+            at = sizes.index(-1)
+            rest = math.prod(sizes[:at] + sizes[at + 1 :])
+            sizes[at] = count // rest
+        if math.prod(sizes) != count:
+            raise self._refusal(before)
+        for k, n in enumerate(self.shape):
+            # Elements along the named axes must be those along this one.
+            if isinstance(n, tuple) and n and not self._covers(before, sizes, k, n):
+                raise self._refusal(before)
+        return tuple(sizes)
+
+    def _covers(self, before: tuple[int, ...], sizes: list[int], k: int, axes: tuple[int, ...]) -> bool:
+        first, last = math.prod(before[: axes[0]]), math.prod(before[axes[-1] + 1 :])
+        return math.prod(sizes[:k]) == first and math.prod(sizes[k + 1 :]) == last
+
+    def _refusal(self, before: tuple[int, ...]) -> MetadataError:
+        return MetadataError(f"reshape: no chunk of {before} has the shape {self.shape!r:.100}", field="codecs")
+
+
+def _is_size(n: Any) -> bool:
+    if isinstance(n, list):
+        return all(type(axis) is int and axis >= 0 for axis in n)
+    return type(n) is int and (n > 0 or n == -1)
+
+
+@dataclass(frozen=True, slots=True)
 class BytesCodec:
     """Elements one after another in C order; `endian` is "little", "big", or None where one byte has no order."""
 
@@ -84,11 +171,7 @@ class SwapStage:
         return size
 
     def decode(self, data: Buffer, size: int | None, limit: int, into: memoryview | None = None) -> Buffer:
-        swapped = np.frombuffer(data, self.dtype).byteswap().view(np.uint8).data
-        if into is None:
-            return swapped
-        into[:] = swapped
-        return into
+        return put(np.frombuffer(data, self.dtype).byteswap().view(np.uint8).data, into)
 
     def encode(self, data: Buffer) -> Buffer:
         return self.decode(data, None, 0)

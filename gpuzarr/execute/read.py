@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpuzarr.codecs.chain import Chain, Shard, decode_index
+from gpuzarr.codecs.chain import Chain
+from gpuzarr.codecs.shards import Shard, decode_index
 from gpuzarr.errors import CodecError
 from gpuzarr.execute import compiled
 from gpuzarr.execute.pool import Pool

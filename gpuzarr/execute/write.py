@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpuzarr.batch import Layout
-from gpuzarr.codecs.chain import Chain, Shard, decode_index, encode_index
+from gpuzarr.codecs.chain import Chain
+from gpuzarr.codecs.shards import Shard, decode_index, encode_index
 from gpuzarr.errors import CodecError
 from gpuzarr.execute import compiled
 from gpuzarr.execute.pool import Pool

@@ -13,6 +13,7 @@ from gpuzarr.codecs.base import Stage as BoundStage
 from gpuzarr.codecs.chain import Chain
 from gpuzarr.codecs.device import DeviceChain
 from gpuzarr.codecs.foreign import ForeignCodec
+from gpuzarr.codecs.shards import WholeShardStage
 from gpuzarr.codecs.structure import ShardingCodec
 from gpuzarr.execute import compiled
 from gpuzarr.metadata import CodecConfig
@@ -22,7 +23,9 @@ __all__ = ["Stage", "not_compiled", "stages"]
 STANDARD = frozenset({"bz2", "gzip", "json2", "lzma", "pickle", "zlib"})
 """Codecs that Python itself decodes where the compiled module does not."""
 
-PACKAGE = dict.fromkeys(("bitround", "bytes", "categorize"), "numpy") | {
+PACKAGE = dict.fromkeys(
+    ("bitround", "bytes", "categorize", "packbits", "sharding_indexed", "transpose"), "numpy"
+) | {
     "crc32c": "google-crc32c",
     "msgpack2": "msgpack",
 }
@@ -36,6 +39,7 @@ PLACE = {
     "python": "Python",
 }
 SWAPPED = "byte order is reversed in the copy into the result"
+WHOLE = "what comes before sharding needs all elements of a shard"
 WRAPPED = "it stands after sharding, so each shard is decoded whole"
 
 
@@ -79,7 +83,7 @@ def not_compiled(chain: Chain, allowed: bool) -> str | None:
             return f"the compiled module can't use {stage.name} ({module.missing()[stage.native.name]})"
     if chain.values is not None:
         return "the compiled module makes no Python objects"
-    if chain.bits:
+    if chain.mask:
         return "the compiled module does not clear the unused bits of types of less than a byte"
     return "the compiled module does not reverse the byte order of structured types"
 
@@ -87,34 +91,45 @@ def not_compiled(chain: Chain, allowed: bool) -> str | None:
 def stages(
     codecs: Sequence[CodecConfig], chain: Chain, reason: str | None, device: DeviceChain | None = None
 ) -> Iterator[Stage]:
-    """Each codec in encoding order, those inside a shard after it.
+    """Each codec in encoding order, those inside a shard after it, and with them what was moved there.
 
     `chain` is `codecs`, bound; `reason` is `not_compiled`'s answer for the innermost chunks; `device` is what decodes
     these, if they are decoded there.
     """
-    bound = list(chain.stages)
-    objects = chain.values
+    bound, moved = list(chain.stages), list[CodecConfig]()
+    objects, shard = chain.values, chain.shard
     for codec in codecs:
-        if codec.name == "transpose":
-            yield Stage("transpose", "layout" if chain.shard is None else "plan")
-        elif codec.name in ("bytes", "endian") and not (bound and bound[0].name == "bytes"):
+        if codec.name == "reshape" or (codec.name == "transpose" and not _is_next(codec.name, bound)):
+            yield Stage(codec.name, "layout" if chain.shard is None else "plan")
+        elif codec.name in ("bytes", "endian") and not _is_next("bytes", bound):
             yield Stage("bytes", "layout", None, SWAPPED if chain.elements.swap else None)
         elif objects is not None and codec.name in (objects.codec.name, f"numcodecs.{objects.codec.name}"):
             name = objects.codec.name
             code = "standard library" if name in STANDARD else _with_version(PACKAGE.get(name, "numcodecs"))
             yield Stage(name, "python", code, reason)
             objects = None
-        elif codec.name == "sharding_indexed" and chain.shard is not None:
+        elif codec.name == "sharding_indexed" and shard is not None:
             yield Stage("sharding_indexed", "plan")
             inner = ShardingCodec.from_config(codec.configuration).codecs
-            yield from stages(inner, chain.shard.inner, reason, device)
+            yield from stages((*moved, *inner), shard.inner, reason, device)
+            shard = None
+        elif shard is not None:
+            moved.append(codec)
         else:
             stage = bound.pop(0)
-            if chain.shard is None and device is not None:
+            if isinstance(stage, WholeShardStage):
+                yield Stage(stage.name, "python", _code(stage), WHOLE)
+                yield from stages(ShardingCodec.from_config(codec.configuration).codecs, stage.shard.inner, WHOLE)
+            elif chain.shard is None and device is not None:
                 step = next(step for step in device.steps if step.name == stage.name)
                 yield Stage(stage.name, "device", step.code, step.why)
             else:
                 yield _pass(stage, reason if chain.shard is None else WRAPPED)
+
+
+def _is_next(name: str, bound: list[BoundStage]) -> bool:
+    """Whether the next stage is that codec's: some have none."""
+    return bool(bound) and bound[0].name == name
 
 
 def _pass(stage: BoundStage, reason: str | None) -> Stage:
