@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,12 +16,16 @@ extern "C" __global__ void gz_where_planted(unsigned long long* where) { *where 
 """
 
 
-def plant(name: str, faults: Sequence[tuple[str, str]], folder: Path) -> None:
+def plant(name: str, faults: Sequence[tuple[str, str]], folder: Path, own: Sequence[str] = ()) -> None:
     """Writes the source with its faults, and the headers it includes, to a folder.
 
-    A fault is a piece of the source and what stands there instead: expressions, or statements with their `;`.
+    A fault is a piece of the source and what stands there instead: expressions, or statements with their `;`. It may
+    be in the headers that are the kernel's `own`, in the order they are included in.
     """
     text = (source_folder() / name).read_text("utf-8")
+    for header in own:
+        text = text.replace(f'#include "{header}"\n', (source_folder() / header).read_text("utf-8"))
+    text = re.sub(r"^#pragma once$", "", text, flags=re.MULTILINE)
     for number, (right, wrong) in enumerate(faults, 1):
         assert text.count(right) == 1, f"{text.count(right)} times in {name}: {right}"
         either = "if ({0}) {{ {1} }} else {{ {2} }}" if right.endswith(";") else "({0} ? ({1}) : ({2}))"

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from functools import cache
-from pathlib import Path
 
 import pytest
 import zstd_cases as cases
@@ -14,7 +12,7 @@ from zstd_frames import Stream
 from zstd_launch import decode, disagreements
 
 from gpuzarr.errors import DeviceError
-from gpuzarr.testing.emulator import Emulator, load, source_folder
+from gpuzarr.testing.emulator import Emulator, load
 from kernels import Buffers, needs_compiler
 
 pytestmark = needs_compiler
@@ -114,25 +112,12 @@ FAULTS = [  # what is right, and what stands there instead
 ]  # fmt: skip
 
 
-def joined(folder: Path) -> None:
-    """The kernel and the headers that are its own, as one source."""
-    for path in source_folder().glob("*.cuh"):
-        (folder / path.name).write_text(path.read_text("utf-8"), "utf-8")
-    text = (source_folder() / "zstd.cu").read_text("utf-8")
-    for name in ("zstd_tables.cuh", "zstd_xxh64.cuh"):
-        text = text.replace(f'#include "{name}"\n', (source_folder() / name).read_text("utf-8"))
-    (folder / "zstd.cu").write_text(re.sub(r"^#pragma once$", "", text, flags=re.MULTILINE), "utf-8")
-
-
 @pytest.fixture(scope="module")
 def faulty(tmp_path_factory: pytest.TempPathFactory) -> Emulator:
     """All of them in one build, each behind a switch."""
-    one, all_ = tmp_path_factory.mktemp("joined"), tmp_path_factory.mktemp("faulty")
-    joined(one)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GPUZARR_KERNELS", str(one))
-        plant("zstd.cu", FAULTS, all_)
-    return load("check", sources=[all_ / "zstd.cu"])
+    folder = tmp_path_factory.mktemp("faulty")
+    plant("zstd.cu", FAULTS, folder, ("zstd_tables.cuh", "zstd_xxh64.cuh"))
+    return load("check", sources=[folder / "zstd.cu"])
 
 
 @cache
