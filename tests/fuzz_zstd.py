@@ -15,6 +15,7 @@ import random
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +57,8 @@ def first_streams() -> list[Stream]:
 
 
 def decode_between_pages(emu: zstd_launch.Emulator, streams: list[Stream], slots: tuple[Slots, Slots], side: int,
-                         order: zstd_launch.Order, seed: int) -> list[tuple[int, bytes]]:  # fmt: skip
+                         order: zstd_launch.Order, seed: int, kernel: str = "gz_zstd",
+                         lead: Sequence[np.generic] = ()) -> list[tuple[int, bytes]]:  # fmt: skip
     """Statuses and outputs. `side` 1: buffers end where a forbidden page begins; 0: they begin where one ends."""
     froms = [side * (PAGE - len(data)) for data, _ in streams]
     tos = [side * (PAGE - room) for _, room in streams]
@@ -71,8 +73,8 @@ def decode_between_pages(emu: zstd_launch.Emulator, streams: list[Stream], slots
         np.array([room for _, room in streams], np.uint64),
         status,
     ]
-    args = [*(np.uint64(column.ctypes.data) for column in columns), np.uint32(len(streams))]
-    emu.launch("gz_zstd", len(streams), zstd_launch.THREADS, args, order=order, seed=seed)
+    args = [*lead, *(np.uint64(column.ctypes.data) for column in columns), np.uint32(len(streams))]
+    emu.launch(kernel, len(streams), zstd_launch.THREADS, args, order=order, seed=seed)
     found = []
     for k, (start, (_, room), code) in enumerate(zip(tos, streams, status.tolist(), strict=True)):
         row = slots[1].row(k)

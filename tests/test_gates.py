@@ -21,6 +21,7 @@ PROMISES = {
     "gz_cast_points": Promise(),
     "gz_cast_tables": Promise(),
     "gz_copy": WIDE,
+    "gz_deflate": WIDE,
     "gz_gather_boxes": WIDE,
     "gz_gather_points": WIDE,
     "gz_gather_tables": WIDE,

@@ -1,4 +1,4 @@
-"""Launches the Zstandard kernel on the emulator: frames in, statuses and bytes out."""
+"""Launches kernels of which a block decodes a stream on the emulator: streams in, statuses and bytes out."""
 
 from __future__ import annotations
 
@@ -26,11 +26,13 @@ def decode(
     streams: Sequence[Stream],
     *,
     kernel: str = "gz_zstd",
+    lead: Sequence[np.generic] = (),
     order: Order = "forward",
     seed: int = 0,
     shift: int = 0,
 ) -> list[tuple[int, bytes]]:
-    """Each frame's status and its output. `shift` moves frames and outputs, and so how they are aligned.
+    """Each frame's status and its output. `shift` moves frames and outputs, and so how they are aligned; `lead` are the
+    kernel's arguments before the columns.
 
     Raises DeviceError for what check mode finds, AssertionError where a byte around an output has changed.
     """
@@ -47,7 +49,7 @@ def decode(
     buffers += [(int(at), room, False, f"output {row}") for row, (at, room) in enumerate(zip(dst, rooms, strict=True))]
     for address, size, initialised, tag in buffers:
         emu.register(address, size, initialised=initialised, tag=tag)
-    args = [*(np.uint64(column.ctypes.data) for column in columns), np.uint32(len(streams))]
+    args = [*lead, *(np.uint64(column.ctypes.data) for column in columns), np.uint32(len(streams))]
     try:
         emu.launch(kernel, len(streams), THREADS, args, order=order, seed=seed)
     finally:
