@@ -26,6 +26,7 @@ PROMISES = {
     "gz_gather_points": WIDE,
     "gz_gather_tables": WIDE,
     "gz_lz4": WIDE,
+    "gz_rearrange": Promise(),
     "gz_scatter_boxes": WIDE,
     "gz_scatter_points": WIDE,
     "gz_scatter_tables": WIDE,
