@@ -565,6 +565,55 @@ def test_fields_are_read_there(device: Any, case: Case, data: st.DataObject) -> 
         assert (both["x"] == model["x"][wanted]).all()
 
 
+ODD = [
+    [("x", ">i2"), ("y", "<f4"), ("name", "S2")],
+    [("a", "|u1"), ("in", [("b", ">c16"), ("c", ">i2", (2,))]), ("u", ">U3")],
+]
+"""Structured types, some of whose bytes are not in the order that they have in memory."""
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("compressor", [None, {"id": "zstd"}, {"id": "blosc"}], ids=["none", "zstd", "blosc"])
+@pytest.mark.parametrize("dtype", ODD, ids=["flat", "nested"])
+def test_bytes_of_fields_are_put_in_order_there(device: Any, dtype: Any, compressor: Any, order: str) -> None:
+    how: dict[str, Any] = {"dtype": dtype, "compressors": compressor, "order": order, "zarr_format": 2}
+    array = gpuzarr.create_array({}, shape=(9, 7), chunks=(4, 3), **how)
+    model = random_values(np.random.default_rng(2), (9, 7), array.dtype)
+    array[...] = model
+    again = on_device(array, strict=True)  # nothing by way of the host
+    device.reset()
+    assert_same(home(again[...]), model)
+    assert (device.counts["uploads"], device.counts["waits"]) == (1, 1)
+    assert_same(home(again[1::3, ::-2]), model[1::3, ::-2])
+    assert_same(home(on_device(array, gpuzarr.Executor(decode="host"))[...]), model)
+    assert "bytes: device (own kernel)" in str(again.explain())
+
+
+@pytest.mark.parametrize("dtype", ["int4", "uint2", "float4_e2m1fn", "float6_e3m2fn"])
+@pytest.mark.parametrize("compressors", [None, "zstd"])
+def test_bits_of_no_meaning_are_cleared_there(device: Any, dtype: str, compressors: Any) -> None:
+    array = gpuzarr.create_array({}, shape=(40, 5), chunks=(16, 5), dtype=dtype, compressors=compressors)
+    raw = gpuzarr.create_array({}, shape=(40, 5), chunks=(16, 5), dtype="uint8", compressors=compressors)
+    raw[...] = np.arange(200, dtype="u1").reshape(40, 5)
+    for key in raw.store.list("c/"):  # as a writer leaves them that does not look at the upper bits
+        array.store.put(key, raw.store.get(key))
+    host = array[...]
+    bits = int(re.findall(r"\d", dtype)[0])
+    assert (host.view("u1") == raw[...] % (1 << bits)).all()
+    again = on_device(array, strict=True)
+    assert (home(again[...].view("u1")) == host.view("u1")).all()
+    assert (home(again[3:37:5, 1].view("u1")) == np.ascontiguousarray(host[3:37:5, 1]).view("u1")).all()
+
+
+def test_elements_too_large_to_be_put_in_order_there_are_on_the_host(device: Any) -> None:
+    how = {"dtype": [("x", ">i2"), ("y", "V5000")], "zarr_format": 2}
+    array = gpuzarr.create_array({}, shape=(3,), **how)
+    array[...] = random_values(np.random.default_rng(2), (3,), array.dtype)
+    again = on_device(array)
+    assert "elements of 5002 bytes are put in order on the host" in str(again.explain())
+    assert_same(home(again[...]), array[...])
+
+
 # ---- streams and processes -----------------------------------------------------------------------------------
 
 

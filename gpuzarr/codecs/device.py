@@ -106,6 +106,9 @@ class DeviceChain:
         return data
 
 
+MOST = 4096
+"""Bytes of an element that `gz_rearrange` takes."""
+
 LEADS = {"zlib": 2, "gzip": GZIP_HEADER}
 """Bytes of the shortest header before a codec's DEFLATE."""
 
@@ -126,11 +129,36 @@ def bind_device(chain: Chain, nvcomp: Nvcomp | None, asked: Mapping[str, Asked] 
         decoded = decoded or step.moves
         steps.append(step)
         rooms.append(0 if size is None else size)
-    if chain.mask:
-        return DeviceChain((), (), "the unused bits of types of less than a byte are cleared on the host", "bytes")
-    if chain.elements.swap < 0:
-        return DeviceChain((), (), "the byte order of structured types is reversed on the host", "bytes")
+    if chain.mask or chain.elements.swap < 0:
+        size = chain.elements.wire.itemsize
+        if size > MOST:
+            return DeviceChain((), (), f"the bytes of elements of {size} bytes are put in order on the host", "bytes")
+        steps.append(RearrangeStep(_order(chain)))
+        rooms.append(chain.elements.nbytes)
     return DeviceChain(tuple(steps), tuple(rooms))
+
+
+def _order(chain: Chain) -> Column:
+    """What `gz_rearrange` is to make each byte of an element of, as its table has it."""
+    layout = chain.elements
+    order = np.array(_bytes_of(layout.wire, layout.dtype), np.int64)
+    mask = np.frombuffer(chain.mask, np.uint8) if chain.mask else np.full(len(order), 255)
+    return order | mask[order].astype(np.int64) << 32
+
+
+def _bytes_of(wire: np.dtype[Any], dtype: np.dtype[Any]) -> list[int]:
+    """For each byte of an element in memory, the byte of the stored one that it is."""
+    if wire.names is not None and wire.fields is not None and dtype.fields is not None:
+        order = list(range(wire.itemsize))
+        for name in wire.names:
+            (stored, at, *_), (made, *_) = wire.fields[name], dtype.fields[name]
+            order[at : at + stored.itemsize] = [at + k for k in _bytes_of(stored, made)]
+        return order
+    if wire.subdtype is not None:
+        size = wire.base.itemsize
+        return [at + k for at in range(0, wire.itemsize, size) for k in _bytes_of(wire.base, dtype.base)]
+    unit = 1 if wire == dtype else wire.itemsize // 2 if wire.kind == "c" else 4 if wire.kind == "U" else wire.itemsize
+    return [at + k for at in range(0, wire.itemsize, unit) for k in reversed(range(unit))]
 
 
 def _step(stage: Stage, decoded: bool, nvcomp: Nvcomp | None, asked: Mapping[str, Asked]) -> DeviceStep | str:
@@ -293,3 +321,21 @@ class ShuffleStep:
         typesize = np.full(len(data.rows), self.typesize)
         launch.unshuffle(b, "gz_unshuffle", data.place, target, sizes, typesize)
         return Strings(data.rows, target, sizes, None)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RearrangeStep:
+    """Elements whose bytes are not as they are in memory: in another order in each field, or with meaningless bits."""
+
+    order: Column
+    name = "bytes"
+    code = "own kernel"
+    why = None
+    moves = True
+
+    def add(self, b: Builder, data: Strings, room: int, target: Places) -> Strings:
+        fits = data.size == room
+        b.refused[data.rows[~fits]] = True
+        data, target = data.take(fits), target.take(fits)
+        launch.rearrange(b, data.place, target, data.size, self.order)
+        return Strings(data.rows, target, data.size, None)

@@ -22,6 +22,7 @@ __all__ = [
     "code_of",
     "copy",
     "nvcomp",
+    "rearrange",
     "scatter_boxes",
     "scatter_points",
     "scatter_tables",
@@ -137,6 +138,15 @@ def copy(b: Builder, src: Places, dst: Places, size: Column) -> None:
         first = shares(size, PIECE)
         columns = (b.column(src), b.column(dst), b.column(size), b.column(first))
         b.launch("gz_copy", int(first[-1]), THREADS, (*columns, np.uint32(len(size))))
+
+
+def rearrange(b: Builder, src: Places, dst: Places, size: Column, order: Column) -> None:
+    """Give the bytes of every element another order, and clear bits: `order` is of one element."""
+    if len(size):
+        first = shares(size, PIECE)
+        columns = (b.column(src), b.column(dst), b.column(size), b.column(order))
+        sizes = (np.uint32(len(order)), b.column(first), np.uint32(len(size)))
+        b.launch("gz_rearrange", int(first[-1]), THREADS, (*columns, *sizes))
 
 
 def unshuffle(b: Builder, kernel: str, src: Places, dst: Places, size: Column, typesize: Column) -> None:

@@ -290,8 +290,8 @@ def decoded(work: Work, rows: Column, staging: Staging) -> Window:
             if found is None:
                 size[k] = ABSENT
             elif layout.swap < 0:
-                native = np.ascontiguousarray(layout.view(room).astype(layout.dtype))
-                room[:] = native.reshape(-1).view(np.uint8)
+                native = layout.view(room).astype(layout.dtype)
+                np.ndarray(layout.shape, layout.dtype, room, strides=layout.strides)[...] = native
 
     pool.run(one, range(len(borders) - 1), len(borders) - 1)
     return Window(rows, slab, np.arange(len(rows)) * each, size, each * len(rows))
@@ -325,7 +325,7 @@ def _straight(work: Work, rows: Column, layout: Layout, moved: bool) -> NDArray[
     extra = int(plan.batched)
     strides = zip(layout.shape, out.strides[extra:], layout.strides, strict=True) if out.ndim > extra else ()
     same = isinstance(plan.tiles, Boxes) and out.ndim - extra == len(layout.shape)
-    if not moved or layout.swap or not same or any(n > 1 and a != b for n, a, b in strides):
+    if not moved or layout.swap > 0 or not same or any(n > 1 and a != b for n, a, b in strides):
         return np.zeros(len(rows), bool)
     tile = plan.starts[rows]
     whole = plan.tiles.count[tile] == np.array((1,) * extra + layout.shape, np.int64)
@@ -353,8 +353,7 @@ def _scatter(
         return
     before = np.cumsum(counts) - counts
     tile = np.repeat(first - before, counts) + np.arange(int(counts.sum()))
-    strides = layout.strides if layout.swap >= 0 else np.empty(layout.shape, layout.dtype).strides
-    strides = (0, *strides) if plan.batched else strides
+    strides = (0, *layout.strides) if plan.batched else layout.strides
     chunk = places.take(np.repeat(picked, counts))
     device_tiles.scatter(b, plan.tiles.take(tile), chunk, strides, work.out, item)
 

@@ -102,7 +102,10 @@ def stages(
         if codec.name == "reshape" or (codec.name == "transpose" and not _is_next(codec.name, bound)):
             yield Stage(codec.name, "layout" if chain.shard is None else "plan")
         elif codec.name in ("bytes", "endian") and not _is_next("bytes", bound):
-            yield Stage("bytes", "layout", None, SWAPPED if chain.elements.swap else None)
+            if device is not None and any(step.name == "bytes" for step in device.steps):
+                yield Stage("bytes", "device", "own kernel")
+            else:
+                yield Stage("bytes", "layout", None, SWAPPED if chain.elements.swap else None)
         elif objects is not None and codec.name in (objects.codec.name, f"numcodecs.{objects.codec.name}"):
             name = objects.codec.name
             code = "standard library" if name in STANDARD else _with_version(PACKAGE.get(name, "numcodecs"))
