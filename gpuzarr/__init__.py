@@ -25,6 +25,7 @@ from gpuzarr.array import Array
 from gpuzarr.errors import GpuzarrError
 from gpuzarr.execute import Executor
 from gpuzarr.group import Group
+from gpuzarr.validation import validate
 
 __version__ = "0.1.0"
 
@@ -52,6 +53,7 @@ __all__ = [
     "open_array",
     "open_group",
     "save",
+    "validate",
     "zeros",
     "zeros_like",
 ]

@@ -37,6 +37,7 @@ __all__ = [
     "open",
     "open_array",
     "open_group",
+    "place",
     "save",
     "zeros",
     "zeros_like",
@@ -46,7 +47,7 @@ StoreLike = Store | str | os.PathLike[str] | Mapping[str, bytes] | None
 MODES = ("r", "r+", "a", "w", "w-")
 
 
-def _place(store: Any, mode: str, path: str | None, zarr_format: int | None) -> tuple[Store, str, int | None]:
+def place(store: Any, mode: str, path: str | None, zarr_format: int | None) -> tuple[Store, str, int | None]:
     """The store, the node's path in it, and its format where one is asked for: arguments and what a URL says."""
     if mode not in MODES:
         raise ValueError(f"mode must be one of {', '.join(MODES)}, not {mode!r}")
@@ -111,7 +112,7 @@ def open(  # the name every array library has
     mode = "a" if mode is None else mode
     if "shape" in how or "data" in how:
         return open_array(store, mode=mode, path=path, zarr_format=zarr_format, **how)
-    where, name, zarr_format = _place(store, mode, path, zarr_format)
+    where, name, zarr_format = place(store, mode, path, zarr_format)
     if mode in ("w", "w-"):
         return open_group(where, mode=mode, path=name, zarr_format=zarr_format, **how)
     metadata = node.find(where, name, zarr_format)
@@ -171,7 +172,7 @@ def open_array(
     unknown = how.keys() - create.ARGUMENTS
     if unknown:
         raise TypeError(f"open_array got an unexpected keyword argument {min(unknown)!r}")
-    where, name, zarr_format = _place(store, mode, path, zarr_format)
+    where, name, zarr_format = place(store, mode, path, zarr_format)
     options = _options(meta_array, executor, strict, write_empty_chunks, order, allow_pickle)
     if mode not in ("w", "w-"):
         metadata = node.find(where, name, zarr_format)
@@ -206,7 +207,7 @@ def open_group(
     []
     """
     mode = "a" if mode is None else mode
-    where, name, zarr_format = _place(store, mode, path, zarr_format)
+    where, name, zarr_format = place(store, mode, path, zarr_format)
     if mode not in ("w", "w-"):
         metadata = node.find(where, name, zarr_format)
         if isinstance(metadata, GroupMetadata):
@@ -297,7 +298,7 @@ def create_array(
     >>> a.nchunks
     64
     """
-    where, path, zarr_format = _place(store, "a", name, zarr_format)
+    where, path, zarr_format = place(store, "a", name, zarr_format)
     zarr_format = zarr_format or 3
     order_of_results = order if zarr_format == 3 else None
     options = _options(meta_array, executor, strict, write_empty_chunks, order_of_results, allow_pickle)
@@ -339,7 +340,7 @@ def create_group(
     >>> gpuzarr.create_group({}, attributes={"lab": 7}).attrs["lab"]
     7
     """
-    where, name, zarr_format = _place(store, "a", path, zarr_format)
+    where, name, zarr_format = place(store, "a", path, zarr_format)
     return make_group(where, name, _options(**options), zarr_format or 3, overwrite, attributes)
 
 
@@ -512,7 +513,7 @@ def copy(
         store, options, zarr_format = dest.store, dest._options, zarr_format or dest.zarr_format
         path = node.join(dest.path, node.normalize(name or source.basename))
     else:
-        store, path, zarr_format = _place(dest, "a", name, zarr_format)
+        store, path, zarr_format = place(dest, "a", name, zarr_format)
         options = source._options
     wanted = create.check_format(zarr_format or source.zarr_format)
     job = CopyJob(source.store, store, source._options.changed(meta_array="cpu"), wanted, how)

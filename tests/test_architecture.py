@@ -38,6 +38,7 @@ LEVELS = [
     {"copying"},
     {"group"},
     {"api"},
+    {"validation"},
     {"__init__"},
     {"cli"},
     {"__main__"},

@@ -22,7 +22,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 NAMES = """
     Array Executor GpuzarrError Group __version__ array codecs consolidate_metadata copy create_array create_group
-    empty empty_like errors full full_like load ones ones_like open open_array open_group save zeros zeros_like
+    empty empty_like errors full full_like load ones ones_like open open_array open_group save validate zeros
+    zeros_like
 """
 ARRAY = """
     append attrs basename blocks cdata_shape chunks compressors configure dimension_names dtype explain fill_value
@@ -101,7 +102,7 @@ def sections(file: str) -> Iterator[Section]:
             yield Section(file, title, tuple(blocks))
 
 
-RUN = ("README.md", "docs/tuning.md", "docs/zarr-python.md", "docs/gpu.md")
+RUN = ("README.md", "docs/tuning.md", "docs/zarr-python.md", "docs/gpu.md", "docs/validate.md")
 README, *OTHERS = ([*sections(file)] for file in RUN)
 QUICKSTART = README[0]
 

@@ -1,7 +1,7 @@
-"""The command line: `gpuzarr info`, `tree`, `demo` and `doctor`.
+"""The command line: `gpuzarr info`, `tree`, `validate`, `demo` and `doctor`.
 
 Needs nothing but the core install. Exit codes: 0 done, 1 gpuzarr could not do it (one line on standard error
-says why), 2 the command was not usable as given, 130 interrupted.
+says why) or `validate` found something invalid, 2 the command was not usable as given, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -64,6 +64,12 @@ def _run(arguments: argparse.Namespace) -> int:
         from gpuzarr.cli.doctor import doctor
 
         return doctor(arguments.json)
+    if arguments.command == "validate":
+        from gpuzarr.cli.validate import validate
+
+        return validate(
+            arguments.path, arguments.deep, arguments.strict, arguments.allow_pickle, arguments.json
+        )
     from gpuzarr.cli.info import info, tree
 
     if arguments.command == "tree":
@@ -103,6 +109,12 @@ def _parser() -> argparse.ArgumentParser:
     info.add_argument("--meta-array", metavar="WORD", default="cpu", help=memory)
     tree = add("tree", "the arrays and groups below a group")
     tree.add_argument("path", metavar="PATH", help=WHERE)
+    check = add("validate", "find all that is wrong with a hierarchy, and what other readers take otherwise")
+    check.add_argument("path", metavar="PATH", help=WHERE)
+    check.add_argument("--deep", action="store_true", help="decode every chunk, shard indexes and checksums too")
+    check.add_argument("--strict", action="store_true", help="exit with 1 for whatever is found, not only for invalid")
+    pickle = "take pickled objects for readable; with --deep this runs code from the data"
+    check.add_argument("--allow-pickle", action="store_true", help=pickle)
     demo = add("demo", "write a real volume, read it back whole and in crops, and check every byte")
     volume = "a .nii, .nii.gz, .npy, .npz or .tif file, or a Zarr array; default: an MRI that nibabel carries"
     demo.add_argument("path", metavar="PATH", nargs="?", help=volume)

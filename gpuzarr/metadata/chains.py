@@ -74,11 +74,13 @@ def _chain(
 
 def _bytes(codec: CodecConfig, element: np.dtype[Any] | None, tell: Tell, required: bool) -> CodecConfig:
     """Zarr 3 codec `bytes`: `endian` is required where elements have a byte order."""
-    if element is None or "endian" in codec.configuration or element == element.newbyteorder("S"):
+    config = {name: value for name, value in codec.configuration.items() if name != "endian" or value is not None}
+    ordered = element is not None and element != element.newbyteorder("S")
+    if "endian" in config or (not ordered and config == codec.configuration):
         return codec
-    if required:
+    if required or "endian" in codec.configuration:
         tell("bytes-no-endian", "codecs")
-    return CodecConfig("bytes", {**codec.configuration, "endian": "little"})
+    return CodecConfig("bytes", {**config, "endian": "little"} if ordered else config)
 
 
 def _transpose(codec: CodecConfig, ndim: int, tell: Tell) -> CodecConfig:
@@ -110,13 +112,19 @@ def _compressor(codec: CodecConfig, element: np.dtype[Any] | None, tell: Tell) -
         if isinstance(value, float) and value.is_integer():
             tell("codec-fraction", "codecs")
             config[name] = int(value)
-    if codec.name == "blosc" and type(config.get("shuffle")) is int and config["shuffle"] in (0, 1, 2):
+    shuffle = config.get("shuffle")
+    if codec.name == "blosc" and type(shuffle) is int and -1 <= shuffle <= 2:
         tell("shuffle-number", "codecs")
-        config["shuffle"] = _SHUFFLES[config["shuffle"]]  # type: ignore[index]  # an int, as was checked
+        bits = element is not None and element.itemsize == 1
+        config["shuffle"] = _SHUFFLES[shuffle if shuffle >= 0 else 2 if bits else 1]
+    if codec.name == "gzip" and config.get("level") == -1:
+        tell("codec-default", "codecs")
+        config["level"] = 6  # what zlib takes -1 for
     if not config.keys() >= required.keys():
         tell("codec-default", "codecs")
         config = {**required, **config}
-    if codec.name == "blosc" and config["shuffle"] != "noshuffle" and "typesize" not in config:
+    shuffled = codec.name == "blosc" and config["shuffle"] != "noshuffle"
+    if config.get("typesize", None if shuffled else 1) is None:
         tell("codec-default", "codecs")
         config["typesize"] = 1 if element is None else element.itemsize
     return CodecConfig(codec.name, config)

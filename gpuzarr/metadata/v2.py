@@ -18,7 +18,15 @@ from gpuzarr.metadata.model import ArrayMetadata, CodecConfig, GroupMetadata
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["codecs_v2", "parse_array_v2", "parse_consolidated_v2", "parse_group_v2"]
+__all__ = [
+    "array_of",
+    "codecs_v2",
+    "consolidated_of",
+    "group_of",
+    "parse_array_v2",
+    "parse_consolidated_v2",
+    "parse_group_v2",
+]
 
 CACHED = 256 << 10
 """Bytes up to which documents are remembered."""
@@ -57,7 +65,7 @@ def parse_array_v2(zarray: bytes, zattrs: bytes | None, path: str = "") -> Array
 
 def _array(zarray: bytes, zattrs: bytes | None) -> ArrayMetadata:
     attributes = {} if zattrs is None else _attributes(zattrs)
-    return _array_of(load(zarray, ".zarray"), attributes)
+    return array_of(load(zarray, ".zarray"), attributes)
 
 
 _array_cached = lru_cache(maxsize=512)(_array)
@@ -67,7 +75,8 @@ def _attributes(zattrs: bytes) -> dict[str, JSON]:
     return load(zattrs, ".zattrs", repeats=True)
 
 
-def _array_of(document: dict[str, JSON], attributes: dict[str, JSON]) -> ArrayMetadata:
+def array_of(document: dict[str, JSON], attributes: dict[str, JSON]) -> ArrayMetadata:
+    """The same of the objects that the documents hold; nothing is remembered, and errors name no node."""
     _format(document)
     filters, compressor = _filters(member(document, "filters")), member(document, "compressor")
     last = None if compressor is None else _codec(compressor, "compressor")
@@ -151,13 +160,14 @@ def parse_group_v2(zgroup: bytes, zattrs: bytes | None, path: str = "") -> Group
 
 def _group(zgroup: bytes, zattrs: bytes | None) -> GroupMetadata:
     attributes = {} if zattrs is None else _attributes(zattrs)
-    return _group_of(load(zgroup, ".zgroup"), attributes)
+    return group_of(load(zgroup, ".zgroup"), attributes)
 
 
 _group_cached = lru_cache(maxsize=512)(_group)
 
 
-def _group_of(document: dict[str, JSON], attributes: dict[str, JSON]) -> GroupMetadata:
+def group_of(document: dict[str, JSON], attributes: dict[str, JSON]) -> GroupMetadata:
+    """The same of the objects that the documents hold; nothing is remembered, and errors name no node."""
     _format(document)
     # Zarr-Python 3 puts its own consolidated_metadata into the .zgroup entries of .zmetadata
     extra = {name: document[name] for name in document.keys() - {"zarr_format", "consolidated_metadata"}}
@@ -178,7 +188,11 @@ def parse_consolidated_v2(zmetadata: bytes, path: str = "") -> Mapping[str, Arra
 
 
 def _consolidated(zmetadata: bytes) -> Mapping[str, ArrayMetadata | GroupMetadata]:
-    document = load(zmetadata, ".zmetadata")
+    return consolidated_of(load(zmetadata, ".zmetadata"))
+
+
+def consolidated_of(document: dict[str, JSON]) -> Consolidated[ArrayMetadata | GroupMetadata]:
+    """The same of the object that `.zmetadata` holds."""
     found = member(document, "zarr_consolidated_format")
     if type(found) is not int or found != 1:
         bad(f"zarr_consolidated_format is {found!r:.100}, not 1", "zarr_consolidated_format")
@@ -202,5 +216,5 @@ def _member(objects: dict[str, JSON]) -> ArrayMetadata | GroupMetadata:
     if ".zarray" in objects and ".zgroup" in objects:
         bad("both an array and a group")
     if ".zarray" in objects:
-        return _array_of(object_of(objects[".zarray"], None, ".zarray"), attributes)
-    return _group_of(object_of(objects[".zgroup"], None, ".zgroup"), attributes)
+        return array_of(object_of(objects[".zarray"], None, ".zarray"), attributes)
+    return group_of(object_of(objects[".zgroup"], None, ".zgroup"), attributes)

@@ -17,7 +17,7 @@ from gpuzarr.metadata.forms import bad, chunk_shape, extras, load, located, memb
 from gpuzarr.metadata.model import ArrayMetadata, GroupMetadata, codec_list, packed
 from gpuzarr.repairs import repaired
 
-__all__ = ["parse_v3"]
+__all__ = ["node_of", "parse_v3"]
 
 CACHED = 256 << 10
 """Bytes up to which documents are remembered."""
@@ -55,13 +55,14 @@ def parse_v3(document: bytes, path: str = "") -> ArrayMetadata | GroupMetadata:
 
 
 def _node(document: bytes) -> ArrayMetadata | GroupMetadata:
-    return _node_of(load(document, "zarr.json"))
+    return node_of(load(document, "zarr.json"))
 
 
 _node_cached = lru_cache(maxsize=512)(_node)
 
 
-def _node_of(document: dict[str, JSON]) -> ArrayMetadata | GroupMetadata:
+def node_of(document: dict[str, JSON]) -> ArrayMetadata | GroupMetadata:
+    """The same of the object that a `zarr.json` holds; nothing is remembered, and errors name no node."""
     found = member(document, "zarr_format")
     if type(found) is not int or found != 3:
         bad(f"zarr_format is {found!r:.100}, not 3", "zarr_format")
@@ -190,4 +191,4 @@ def _consolidated(value: JSON) -> Consolidated[ArrayMetadata | GroupMetadata]:
 
 
 def _member(objects: dict[str, JSON]) -> ArrayMetadata | GroupMetadata:
-    return _node_of(object_of(objects["zarr.json"], None, "zarr.json"))
+    return node_of(object_of(objects["zarr.json"], None, "zarr.json"))
