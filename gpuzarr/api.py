@@ -19,7 +19,7 @@ from gpuzarr.group import Group, make_group, open_node
 from gpuzarr.memory import as_host
 from gpuzarr.metadata import ArrayMetadata, GroupMetadata
 from gpuzarr.options import Options
-from gpuzarr.store import MemoryStore, Place, Store, locate
+from gpuzarr.store import MemoryStore, N5Store, Place, Store, is_n5, locate
 
 __all__ = [
     "array",
@@ -56,6 +56,14 @@ def place(store: Any, mode: str, path: str | None, zarr_format: int | None) -> t
         raise ValueError(f"the URL asks for Zarr format {place.zarr_format}, zarr_format for {zarr_format}")
     above, name = node.normalize(place.path), node.normalize(path)
     return place.store, node.join(above, name) if name else above, zarr_format or place.zarr_format
+
+
+def _found(where: Store, path: str, zarr_format: int | None) -> tuple[Store, node.Metadata | None]:
+    """The node at a path, if there is one, and its store; where it is in N5, as what shows it in Zarr 3."""
+    metadata = node.find(where, path, zarr_format)
+    if metadata is not None or zarr_format is not None or not is_n5(where, path):
+        return where, metadata
+    return N5Store(where), node.find(N5Store(where), path, 3)
 
 
 def _options(
@@ -115,7 +123,7 @@ def open(  # the name every array library has
     where, name, zarr_format = place(store, mode, path, zarr_format)
     if mode in ("w", "w-"):
         return open_group(where, mode=mode, path=name, zarr_format=zarr_format, **how)
-    metadata = node.find(where, name, zarr_format)
+    where, metadata = _found(where, name, zarr_format)
     if metadata is None and mode == "a":
         return open_group(where, mode=mode, path=name, zarr_format=zarr_format, **how)
     if metadata is None:
@@ -175,7 +183,7 @@ def open_array(
     where, name, zarr_format = place(store, mode, path, zarr_format)
     options = _options(meta_array, executor, strict, write_empty_chunks, order, allow_pickle)
     if mode not in ("w", "w-"):
-        metadata = node.find(where, name, zarr_format)
+        where, metadata = _found(where, name, zarr_format)
         if isinstance(metadata, ArrayMetadata):
             return Array(where, name, metadata, options)
         if metadata is not None:
@@ -209,7 +217,7 @@ def open_group(
     mode = "a" if mode is None else mode
     where, name, zarr_format = place(store, mode, path, zarr_format)
     if mode not in ("w", "w-"):
-        metadata = node.find(where, name, zarr_format)
+        where, metadata = _found(where, name, zarr_format)
         if isinstance(metadata, GroupMetadata):
             found = _only_groups(_consolidated(metadata, use_consolidated, name))
             return Group(where, name, found, _options(**options))

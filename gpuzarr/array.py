@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["Array"]
 
 
-SERIALIZERS = ("bytes", "endian", "sharding_indexed", "vlen-bytes", "vlen-utf8")
+SERIALIZERS = ("bytes", "endian", "n5_default", "sharding_indexed", "vlen-bytes", "vlen-utf8")
 """Array-to-bytes codecs of format 3."""
 
 

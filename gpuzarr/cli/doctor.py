@@ -42,7 +42,7 @@ OPTIONAL = {
 """Packages gpuzarr uses where they are installed: what pip takes to install them, and what they give."""
 
 PYTHON_CODE = {
-    **dict.fromkeys(("bitround", "packbits"), "numpy"),
+    **dict.fromkeys(("bitround", "n5_default", "packbits"), "numpy"),
     **dict.fromkeys(("gzip", "zlib"), "Python's zlib"),
     "crc32c": "google-crc32c",
 }
@@ -58,6 +58,7 @@ CODEC_COLUMNS = ("codec", "runs_on", "code", "why_not", "device")
 ON_DEVICE = {
     "bytes": "part of the copy into the result",
     "reshape": "part of the copy into the result",
+    "n5_default": "on the host first: there is no n5_default for devices",
     "transpose": "part of the copy into the result",
     "sharding_indexed": "part of the plan",
     "numcodecs.*": "shuffle and fletcher32: own kernels; the others on the host first",

@@ -19,6 +19,7 @@ from gpuzarr.batch import Layout
 from gpuzarr.codecs.arrays import Before, Filter, before
 from gpuzarr.codecs.base import Buffer, Elements, NativeOp, Stage, Wire, bad_size
 from gpuzarr.codecs.foreign import OPTIONAL, ForeignCodec
+from gpuzarr.codecs.n5 import N5Codec
 from gpuzarr.codecs.objects import MAX_BYTES, ObjectCodec
 from gpuzarr.codecs.packbits import PackBitsCodec
 from gpuzarr.codecs.registry import Codec, make
@@ -187,7 +188,7 @@ def bind(
     """
     if len(configs) > MAX_CODECS:
         raise MetadataError(f"a chain of {len(configs)} codecs, more than {MAX_CODECS}", field="codecs")
-    codecs = [make(config, allow_pickle) for config in configs]
+    codecs = [part for config in configs for part in _parts(make(config, allow_pickle))]
     middle = _middle(codecs, dtype.hasobject)
     found = before(codecs[:middle], Elements(shape, data_type, fill))
     serializer, rest = codecs[middle], codecs[middle + 1 :]
@@ -205,6 +206,11 @@ def bind(
     layout = Layout.of(shape, found.order, stored, dtype)
     stages, sizes, limits, known = _stages((*found.stages, *last), rest, made, layout.nbytes, layout.nbytes)
     return Chain(shape, stages, sizes, limits, layout, None, _mask(data_type), known, _largest(known))
+
+
+def _parts(codec: Codec) -> Sequence[Codec]:
+    """The codecs that a codec stands for."""
+    return codec.parts(make) if isinstance(codec, N5Codec) else (codec,)
 
 
 def _middle(codecs: Sequence[Codec], objects: bool) -> int:

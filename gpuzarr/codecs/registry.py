@@ -11,6 +11,7 @@ from gpuzarr.codecs.crc32c import Crc32cCodec
 from gpuzarr.codecs.deflate import GzipCodec, ZlibCodec
 from gpuzarr.codecs.foreign import ForeignCodec
 from gpuzarr.codecs.lz4 import Lz4Codec
+from gpuzarr.codecs.n5 import N5Codec
 from gpuzarr.codecs.objects import ObjectCodec
 from gpuzarr.codecs.packbits import PackBitsCodec
 from gpuzarr.codecs.rounding import BitroundCodec
@@ -22,7 +23,16 @@ from gpuzarr.metadata import CodecConfig
 
 __all__ = ["LATER", "Codec", "make"]
 
-Codec = BytesCodecLike | TransposeCodec | ReshapeCodec | BytesCodec | PackBitsCodec | ShardingCodec | ObjectCodec
+Codec = (
+    BytesCodecLike
+    | TransposeCodec
+    | ReshapeCodec
+    | BytesCodec
+    | N5Codec
+    | PackBitsCodec
+    | ShardingCodec
+    | ObjectCodec
+)
 
 CODECS: dict[str, Callable[[Mapping[str, Any]], Codec]] = {
     "bitround": BitroundCodec.from_config,
@@ -31,6 +41,7 @@ CODECS: dict[str, Callable[[Mapping[str, Any]], Codec]] = {
     "crc32c": Crc32cCodec.from_config,
     "endian": BytesCodec.from_config,  # the name `bytes` had before 3.0 was final
     "gzip": GzipCodec.from_config,
+    "n5_default": N5Codec.from_config,
     "packbits": PackBitsCodec.from_config,
     "reshape": ReshapeCodec.from_config,
     "sharding_indexed": ShardingCodec.from_config,
@@ -45,7 +56,7 @@ CODECS: dict[str, Callable[[Mapping[str, Any]], Codec]] = {
 
 LATER = frozenset(
     {
-        *("cast_value", "conditional", "n5_default", "scale_offset", "zfp"),
+        *("cast_value", "conditional", "scale_offset", "zfp"),
     }
 )
 """Registered codecs that gpuzarr does not have yet."""

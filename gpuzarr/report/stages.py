@@ -13,6 +13,7 @@ from gpuzarr.codecs.base import Stage as BoundStage
 from gpuzarr.codecs.chain import Chain
 from gpuzarr.codecs.device import DeviceChain
 from gpuzarr.codecs.foreign import ForeignCodec
+from gpuzarr.codecs.n5 import N5BlockStage
 from gpuzarr.codecs.shards import WholeShardStage
 from gpuzarr.codecs.structure import ShardingCodec
 from gpuzarr.execute import compiled
@@ -24,7 +25,7 @@ STANDARD = frozenset({"bz2", "gzip", "json2", "lzma", "pickle", "zlib"})
 """Codecs that Python itself decodes where the compiled module does not."""
 
 PACKAGE = dict.fromkeys(
-    ("bitround", "bytes", "categorize", "packbits", "sharding_indexed", "transpose"), "numpy"
+    ("bitround", "bytes", "categorize", "n5_default", "packbits", "sharding_indexed", "transpose"), "numpy"
 ) | {
     "crc32c": "google-crc32c",
     "msgpack2": "msgpack",
@@ -128,6 +129,8 @@ def stages(
                 yield Stage(stage.name, "device", step.code, step.why)
             else:
                 yield _pass(stage, reason if chain.shard is None else WRAPPED)
+                if isinstance(stage, N5BlockStage) and stage.inner is not None:
+                    yield _pass(stage.inner, reason)
 
 
 def _is_next(name: str, bound: list[BoundStage]) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from gpuzarr.codecs.structure import ShardingCodec
 from gpuzarr.metadata import CodecConfig
+from gpuzarr.metadata.model import codec_list
 
 __all__ = ["aligned", "chain_text", "codec_text", "count", "flat", "printable", "size"]
 
@@ -79,6 +80,8 @@ def flat(codecs: Sequence[CodecConfig]) -> Iterator[tuple[int, CodecConfig]]:
         if codec.name == "sharding_indexed":
             for depth, inner in flat(ShardingCodec.from_config(codec.configuration).codecs):
                 yield depth + 1, inner
+        elif codec.name == "n5_default":
+            yield from ((1, inner) for inner in codec_list(codec.configuration.get("codecs")))
 
 
 def chain_text(codecs: Sequence[CodecConfig]) -> str:

@@ -29,6 +29,7 @@ from gpuzarr.store.base import (
 from gpuzarr.store.local import LocalStore
 from gpuzarr.store.mapping import MappingStore
 from gpuzarr.store.memory import MemoryStore
+from gpuzarr.store.n5 import N5Store, is_n5
 from gpuzarr.store.url import FORMATS, Part, file_path, parse
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ __all__ = [
     "MappingStore",
     "MemoryStore",
     "Mover",
+    "N5Store",
     "NestedZipStore",
     "PartsWriter",
     "Place",
@@ -51,6 +53,7 @@ __all__ = [
     "Store",
     "Versioned",
     "ZipStore",
+    "is_n5",
     "locate",
     "open_store",
     "same_store",
@@ -105,7 +108,7 @@ def locate(where: Any, *, mode: str = "r") -> Place:
         where: a store (returned as it is, but for mode "r" as one for reading only if it is of this package); a
             path, to a folder or to a zip file, or through a zip file; a mutable mapping from keys to bytes; or a
             URL pipeline (Zarr Enhancement Proposal 8): a root (`file:`, `memory:`, `zip:`), then adapters behind
-            "|": `zip:` for what is in an archive, `zarr2:`, `zarr3:` and `zarr:` for a node and its format.
+            "|": `zip:` for what is in an archive, `zarr2:`, `zarr3:`, `zarr:` and `n5:` for a node and its format.
         mode: "r" opens for reading only, "r+", "a", "w" and "w-" for writing too. No mode removes anything.
 
     Nothing has to be there: a store without keys is as good as none. For writing, a path that ends in ".zip"
@@ -159,7 +162,8 @@ def _adapted(place: Place, adapter: Part) -> Place:
     """What an adapter makes of a place."""
     if adapter.scheme in FORMATS:
         path = "/".join(part for part in (place.path, adapter.path) if part)
-        return Place(place.store, path, FORMATS[adapter.scheme])
+        store = N5Store(place.store) if adapter.scheme == "n5" else place.store
+        return Place(store, path, FORMATS[adapter.scheme])
     if adapter.scheme != "zip":
         feature = f"{adapter.scheme}: in URLs"
         raise UnsupportedError(f"{feature} is not supported", feature=feature)

@@ -21,14 +21,14 @@ ROOTS = frozenset({"file", "memory", "zip"})
 OTHER_ROOTS = frozenset({"gs", "http", "https", "s3", "s3+http", "s3+https"})
 """Roots that are named without "//" too."""
 
-FORMATS: dict[str, int | None] = {"zarr": None, "zarr2": 2, "zarr3": 3}
-"""Adapters that name a node, and the format it must have."""
+FORMATS: dict[str, int | None] = {"n5": 3, "zarr": None, "zarr2": 2, "zarr3": 3}
+"""Adapters that name a node, and the format it must have, or that it is shown in."""
 
 ADAPTERS = {"zip", *FORMATS}
 
 OTHER_ADAPTERS = frozenset(
     {
-        *("avif", "bmp", "byte-range", "gzip", "hdf5", "icechunk", "jpeg", "json", "n5", "neuroglancer-precomputed"),
+        *("avif", "bmp", "byte-range", "gzip", "hdf5", "icechunk", "jpeg", "json", "neuroglancer-precomputed"),
         *("ocdbt", "png", "tiff", "webp", "zstd"),
     }
 )
