@@ -169,7 +169,7 @@ def open_array(
     allow_pickle
         Let the codec `pickle` run code from the data.
     how
-        What `create_array` takes, used where the array is made.
+        What `create_array` takes, used where the array is made; `dtype` is "float64" by default.
 
     >>> import gpuzarr
     >>> a = gpuzarr.open_array({}, mode="w", shape=(4,), dtype="float32", fill_value=1)
@@ -192,6 +192,8 @@ def open_array(
             raise NodeNotFoundError(f"no array in {where.url}", path=name or "/")
     if order is not None and zarr_format == 2:
         how["order"] = order
+    if "data" not in how:
+        how.setdefault("dtype", "float64")
     return create.create_array(where, name, options, overwrite=mode == "w", zarr_format=zarr_format or 3, **how)
 
 
@@ -409,40 +411,49 @@ def empty(shape: int | Sequence[int], *, dtype: Any = "float64", **how: Any) -> 
     return full(shape, UNSET, dtype=dtype, **how)
 
 
-def _like(model: Any, how: dict[str, Any]) -> dict[str, Any]:
-    """Shape, type and, from an array in a store, chunks, as defaults."""
-    wanted: dict[str, Any] = {"shape": model.shape, "dtype": model.dtype}
-    if isinstance(model, Array):
-        wanted |= {"dtype": model.metadata.data_type.json, "chunks": model.chunks, "shards": model.shards}
-        wanted["zarr_format"] = model.zarr_format
-        if model.zarr_format == 2:
-            wanted["dtype"] = model.metadata.data_type.wire
-    return {**wanted, **how}
+def _like(a: Any, how: dict[str, Any]) -> dict[str, Any]:
+    """Shape and type as defaults; of an array in a store also chunks, fill value and, for the same type, codecs."""
+    wanted: dict[str, Any] = {"shape": a.shape, "dtype": a.dtype}
+    if isinstance(a, Array):
+        old, data_type = a.zarr_format == 2, a.metadata.data_type
+        wanted |= {"dtype": data_type.wire if old else data_type.json, "zarr_format": a.zarr_format}
+        wanted |= {"chunks": a.chunks, "fill_value": a.fill_value}
+        if "chunks" not in how:
+            wanted["shards"] = a.shards
+        if "dtype" not in how and how.get("zarr_format", a.zarr_format) == a.zarr_format:
+            wanted |= {"filters": a.filters, "compressors": a.compressors}
+            wanted |= {"order": a.order} if old else {"serializer": a.serializer}
+    return {"fill_value": UNSET, **wanted, **how}
 
 
-def zeros_like(model: Any, **how: Any) -> Array:
-    """Make an array of zeros with the shape, type and chunks of another.
+def zeros_like(a: Any, **how: Any) -> Array:
+    """Make an array of zeros with the shape, type, chunks and codecs of another.
 
     >>> import gpuzarr
     >>> gpuzarr.zeros_like(gpuzarr.ones((2,)))[:].tolist()
     [0.0, 0.0]
     """
-    return zeros(**_like(model, how))
+    return full(**_like(a, {**how, "fill_value": UNSET}))
 
 
-def ones_like(model: Any, **how: Any) -> Array:
-    """Make an array of ones with the shape, type and chunks of another."""
-    return ones(**_like(model, how))
+def ones_like(a: Any, **how: Any) -> Array:
+    """Make an array of ones with the shape, type, chunks and codecs of another."""
+    return full(**_like(a, {**how, "fill_value": 1}))
 
 
-def empty_like(model: Any, **how: Any) -> Array:
-    """Make an empty array with the shape, type and chunks of another."""
-    return empty(**_like(model, how))
+def empty_like(a: Any, **how: Any) -> Array:
+    """Make an empty array with the shape, type, chunks, codecs and fill value of another."""
+    return full(**_like(a, how))
 
 
-def full_like(model: Any, fill_value: Any, **how: Any) -> Array:
-    """Make an array of one value with the shape, type and chunks of another."""
-    return full(fill_value=fill_value, **_like(model, how))
+def full_like(a: Any, fill_value: Any = UNSET, **how: Any) -> Array:
+    """Make an array of one value, by default the fill value of another, with its shape, type, chunks and codecs.
+
+    >>> import gpuzarr
+    >>> gpuzarr.full_like(gpuzarr.ones((2,)), 5)[:].tolist()
+    [5.0, 5.0]
+    """
+    return full(**_like(a, how if fill_value is UNSET else {**how, "fill_value": fill_value}))
 
 
 def save(store: StoreLike, *arrays: Any, path: str | None = None, zarr_format: int | None = None, **named: Any) -> None:
@@ -456,6 +467,9 @@ def save(store: StoreLike, *arrays: Any, path: str | None = None, zarr_format: i
     """
     if len(arrays) + len(named) == 0:
         raise ValueError("save takes at least one array")
+    text = [name for name, values in named.items() if isinstance(values, str)]
+    if text:
+        raise TypeError(f"{text[0]}= is text and no array: save takes the options path and zarr_format")
     if len(arrays) == 1 and not named:
         create_array(store, name=path, data=as_host(arrays[0]), overwrite=True, zarr_format=zarr_format)
         return

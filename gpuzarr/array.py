@@ -484,9 +484,9 @@ class Array:
         node.save(self._store, self._path, metadata)
         self._metadata = metadata
 
-    def update_attributes(self, values: dict[str, Any]) -> Array:
+    def update_attributes(self, new_attributes: dict[str, Any]) -> Array:
         """Set several attributes and return the array."""
-        self.attrs.update(values)
+        self.attrs.update(new_attributes)
         return self
 
     def configure(

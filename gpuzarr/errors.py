@@ -74,8 +74,8 @@ class MetadataError(GpuzarrError, ValueError):
     field: str | None
 
 
-class NodeNotFoundError(GpuzarrError, KeyError):
-    """No array or group there. A KeyError, as `group["missing"]` gives in zarr-python."""
+class NodeNotFoundError(GpuzarrError, KeyError, FileNotFoundError):
+    """No array or group there: what `group["missing"]` and `open` raise in zarr-python, in one."""
 
     fields = ("path",)
     path: str | None

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from gpuzarr import create, node
 from gpuzarr.array import Array
 from gpuzarr.attributes import Attributes
@@ -79,9 +81,9 @@ class Group:
         node.save(self._store, self._path, replace(self._metadata, attributes=values, consolidated=members))
         self._metadata = replace(self._metadata, attributes=values)
 
-    def update_attributes(self, values: dict[str, Any]) -> Group:
+    def update_attributes(self, new_attributes: dict[str, Any]) -> Group:
         """Set several attributes and return the group."""
-        self.attrs.update(values)
+        self.attrs.update(new_attributes)
         return self
 
     # -- members -----------------------------------------------------------------------------------------------
@@ -124,13 +126,18 @@ class Group:
 
         Members come from the consolidated metadata where the group was opened with it.
         """
+        if max_depth is not None and max_depth < 0:
+            raise ValueError(f"max_depth must be None or at least 0, not {max_depth}")
+        return self._members(max_depth)
+
+    def _members(self, max_depth: int | None) -> Iterator[tuple[str, Array | Group]]:
         for name, metadata in self._children():
             path = node.join(self._path, name)
             member = open_node(self._store, path, metadata, self._options)
             yield name, member
             if isinstance(member, Group) and (max_depth is None or max_depth > 0):
                 deeper = None if max_depth is None else max_depth - 1
-                for below, found in member.members(deeper):
+                for below, found in member._members(deeper):
                     yield f"{name}/{below}", found
 
     def _children(self) -> Iterator[tuple[str, node.Metadata]]:
@@ -249,22 +256,29 @@ class Group:
         self._forget()
         return make_group(self._store, path, self._options, self.zarr_format, overwrite, attributes)
 
-    def require_group(self, name: str) -> Group:
-        """The group of that name, made if it is not there."""
-        found = self.get(name)
+    def require_group(self, name: str, *, overwrite: bool = False) -> Group:
+        """The group of that name, made if it is not there, or anew to `overwrite` what is."""
+        found = None if overwrite else self.get(name)
         if isinstance(found, Group):
             return found
-        return self.create_group(name)
+        return self.create_group(name, overwrite=overwrite)
 
-    def require_array(self, name: str, *, shape: int | Sequence[int], dtype: Any = None, **how: Any) -> Array:
-        """The array of that name, made if it is not there. Raises MetadataError where it has another shape or type."""
+    def require_array(
+        self, name: str, *, shape: int | Sequence[int], dtype: Any = None, exact: bool = False, **how: Any
+    ) -> Array:
+        """The array of that name, made if it is not there.
+
+        Raises MetadataError where it has another shape, or a type that can't be cast to `dtype` without loss; if
+        `exact`, any other type.
+        """
         found, wanted = self.get(name), create.sizes(shape, "shape", 0)
         if found is None:
             return self.create_array(name, shape=wanted, dtype=dtype, **how)
         if not isinstance(found, Array) or found.shape != wanted:
             raise MetadataError(f"there is no array of shape {wanted} but {found!r}", path=name, field="shape")
         codec = found.filters[0].name.removeprefix("numcodecs.") if found.filters else None
-        if dtype is not None and found.dtype != from_numpy(dtype, self.zarr_format, codec).dtype:
+        asked = found.dtype if dtype is None else from_numpy(dtype, self.zarr_format, codec).dtype
+        if found.dtype != asked and (exact or not np.can_cast(found.dtype, asked)):
             raise MetadataError(f"the array is of {found.dtype}, not {dtype}", path=name, field="data_type")
         return found
 

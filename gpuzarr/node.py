@@ -51,6 +51,8 @@ def normalize(path: str | None) -> str:
     """
     if not path:
         return ""
+    if not isinstance(path, str):
+        raise TypeError(f"a path is text, not {path!r:.100}")
     parts = [p for p in path.replace("\\", "/").split("/") if p]
     for part in parts:
         if not part.strip(".") or part.startswith("__") or part in DOCUMENTS:

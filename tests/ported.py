@@ -20,16 +20,17 @@ from peers import quiet
 
 import gpuzarr
 
-__all__ = ["Call", "Failure", "check", "outcome", "plain"]
+__all__ = ["Call", "Counting", "Failure", "calls", "check", "check_in", "in_formats", "outcome", "plain"]
 
 PAGE = (Path(__file__).resolve().parents[1] / "docs/zarr-python.md").read_text("utf-8")
 
 
 @dataclass(frozen=True)
 class Call:
-    """Statements, the last one an expression; `differs` is of docs/zarr-python.md, `wanted` what gpuzarr gives.
+    """Statements, the last one an expression if its value counts.
 
-    `since` is the version of zarr-python that has the behaviour, where it is not as old as any that is tested with.
+    `differs` is quoted from docs/zarr-python.md where that says that gpuzarr gives something else: `wanted`. `since`
+    is the version of zarr-python that has the behaviour, where it is not as old as any that is tested with.
     """
 
     text: str
@@ -64,12 +65,11 @@ def failure(error: Exception) -> Failure:
 
 
 def run(text: str, names: dict[str, Any]) -> Any:
-    """The value of the last statement, an expression."""
-    *before, last = ast.parse(text.strip()).body
-    exec(compile(ast.Module(before, []), text, "exec"), names)
-    if not isinstance(last, ast.Expr):
-        raise SyntaxError(f"not an expression at the end: {text}")
-    return eval(compile(ast.Expression(last.value), text, "eval"), names)
+    """The value of the last statement, None where it is not an expression."""
+    body = ast.parse(text.strip()).body
+    last = body.pop() if isinstance(body[-1], ast.Expr) else None
+    exec(compile(ast.Module(body, []), text, "exec"), names)
+    return eval(compile(ast.Expression(last.value), text, "eval"), names) if isinstance(last, ast.Expr) else None
 
 
 def plain(value: Any) -> Any:
@@ -97,7 +97,9 @@ def outcome(text: str, names: dict[str, Any]) -> Any:
     try:
         with quiet():
             return plain(run(text, {"np": np, **names}))
-    except Exception as error:  # noqa: BLE001  (whatever it is, it is compared)
+    except Exception as error:
+        if type(error) in (SyntaxError, NameError):
+            raise
         return failure(error)
 
 
@@ -122,3 +124,72 @@ def check(call: Call, ours: dict[str, Any], theirs: dict[str, Any], **names: Any
         assert found == theirs_too, f"gives {found!r:.500}, with zarr-python {theirs_too!r:.500}"
     elif newest:
         assert found != theirs_too, f"is the same now; docs/zarr-python.md says it differs: {call.differs}"
+
+
+class Counting(dict[str, bytes]):
+    """A mapping that tells which keys were read and written."""
+
+    def __init__(self) -> None:
+        self.read: list[str] = []
+        self.written: list[str] = []
+
+    def __getitem__(self, key: str) -> bytes:
+        self.read.append(key)
+        return super().__getitem__(key)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        self.read.append(key)
+        return super().get(key, default)
+
+    def __setitem__(self, key: str, value: bytes) -> None:
+        self.written.append(key)
+        super().__setitem__(key, value)
+
+    def forget(self) -> None:
+        self.read.clear()
+        self.written.clear()
+
+
+def calls(text: str) -> list[Call]:
+    """A call a line."""
+    return [Call(line.strip()) for line in text.splitlines() if line.strip()]
+
+
+def names_of(library: Any, zarr_format: int, tmp: Path) -> dict[str, Any]:
+    """What calls use besides the library: `form` is the format.
+
+    `kept` and `tmp` are an empty mapping and folder; `made` makes an array in a mapping of its own and `root` a group
+    in `kept`, in the format; `put` assigns and gives the array.
+    """
+    kept: dict[str, Any] = {}
+
+    def made(shape: Any, dtype: Any = "i4", **how: Any) -> Any:
+        return library.create_array({}, **{"shape": shape, "dtype": dtype, "zarr_format": zarr_format, **how})
+
+    def root(**how: Any) -> Any:
+        return library.create_group(kept, zarr_format=zarr_format, **how)
+
+    def put(array: Any, wanted: Any, values: Any) -> Any:
+        array[wanted] = values
+        return array
+
+    tmp.mkdir()
+    names = {"lib": library, "form": zarr_format, "kept": kept, "tmp": tmp}
+    return {**names, "made": made, "root": root, "put": put}
+
+
+def check_in(call: Call, zarr_format: int, tmp: Path) -> None:
+    """Make a call with each library, from the same start."""
+    zarr = pytest.importorskip("zarr")
+    with quiet():
+        check(call, *(names_of(lib, zarr_format, tmp / lib.__name__) for lib in (gpuzarr, zarr)))
+
+
+def in_formats(found: list[Call], formats: tuple[int, ...] = (2, 3)) -> Any:
+    """Parameters `call` and `zarr_format`: once for what does not name the format."""
+    cases = [
+        pytest.param(call, number, id=f"{call}-{number}")
+        for call in found
+        for number in (formats if re.search(r"\b(form|made|root)\b", call.text) else formats[-1:])
+    ]
+    return pytest.mark.parametrize(("call", "zarr_format"), cases)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from peers import quiet
-from ported import Call, check, outcome
+from ported import Call, Counting, check, outcome
 
 import gpuzarr
 import gpuzarr.testing
@@ -551,26 +551,6 @@ TOUCHED: list[tuple[tuple[int, ...], tuple[int, ...], Any]] = [
 ]
 
 
-class Counting(dict[str, bytes]):
-    """A mapping that tells which keys were read and written."""
-
-    def __init__(self) -> None:
-        self.read: list[str] = []
-        self.written: list[str] = []
-
-    def __getitem__(self, key: str) -> bytes:
-        self.read.append(key)
-        return super().__getitem__(key)
-
-    def get(self, key: str, default: Any = None) -> Any:
-        self.read.append(key)
-        return super().get(key, default)
-
-    def __setitem__(self, key: str, value: bytes) -> None:
-        self.written.append(key)
-        super().__setitem__(key, value)
-
-
 @pytest.mark.parametrize(("shape", "chunks", "wanted"), TOUCHED, ids=str)
 def test_only_the_chunks_that_a_selection_meets_are_touched_and_each_once(
     shape: tuple[int, ...], chunks: tuple[int, ...], wanted: Any
@@ -581,8 +561,7 @@ def test_only_the_chunks_that_a_selection_meets_are_touched_and_each_once(
     axes = [np.unique(np.arange(n)[i] // c) for n, c, i in zip(shape, chunks, index, strict=True)]
     keys = sorted(".".join(map(str, at)) for at in np.stack(np.meshgrid(*axes), -1).reshape(-1, len(axes)))
     for use in (lambda: array[wanted], lambda: array.__setitem__(wanted, 7)):
-        kept.read.clear()
-        kept.written.clear()
+        kept.forget()
         use()
         assert len(kept.read) == len({*kept.read})
         assert {*kept.read} <= {*keys}
