@@ -42,7 +42,7 @@ OPTIONAL = {
 """Packages gpuzarr uses where they are installed: what pip takes to install them, and what they give."""
 
 PYTHON_CODE = {
-    **dict.fromkeys(("bitround", "n5_default", "packbits"), "numpy"),
+    **dict.fromkeys(("bitround", "cast_value", "n5_default", "packbits", "scale_offset"), "numpy"),
     **dict.fromkeys(("gzip", "zlib"), "Python's zlib"),
     "crc32c": "google-crc32c",
 }
@@ -64,9 +64,13 @@ ON_DEVICE = {
     "numcodecs.*": "shuffle and fletcher32: own kernels; the others on the host first",
 }
 """Where codecs run for results on a device, if it is the same everywhere."""
-EXAMPLES: dict[str, dict[str, Any]] = {"blosc": {"cname": "lz4"}, "bitround": {"keepbits": 8}}
+EXAMPLES: dict[str, dict[str, Any]] = {
+    "bitround": {"keepbits": 8},
+    "blosc": {"cname": "lz4"},
+    "cast_value": {"data_type": "int16"},
+}
 """Configurations of codecs that are bound to see where they run."""
-PLACES = {"bitround": "filters", "packbits": "serializer"}
+PLACES = dict.fromkeys(("bitround", "cast_value", "scale_offset"), "filters") | {"packbits": "serializer"}
 """Where they stand, if not among the compressors."""
 
 

@@ -16,11 +16,13 @@ from gpuzarr.codecs.foreign import ForeignCodec
 from gpuzarr.codecs.registry import Codec
 from gpuzarr.codecs.rounding import BitroundCodec
 from gpuzarr.codecs.structure import ReshapeCodec, TransposeCodec, TurnStage
+from gpuzarr.codecs.values import CastValueCodec, ScaleOffsetCodec
 from gpuzarr.errors import MetadataError, UnsupportedError
 
-__all__ = ["Before", "Filter", "before", "is_filter"]
+__all__ = ["Arithmetic", "Before", "Filter", "before", "is_filter"]
 
-Filter = ForeignCodec | BitroundCodec
+Arithmetic = CastValueCodec | ScaleOffsetCodec
+Filter = ForeignCodec | BitroundCodec | Arithmetic
 """An array-to-array codec that is a stage."""
 
 Groups = tuple[tuple[int, ...], ...]
@@ -53,7 +55,8 @@ class Before:
 
 def is_filter(codec: Any) -> bool:
     """Whether a codec is an array-to-array one and a stage."""
-    return isinstance(codec, Filter) and codec.is_filter
+    known: bool = isinstance(codec, Filter) and getattr(codec, "is_filter", True)
+    return known
 
 
 def before(codecs: Sequence[Codec], elements: Elements) -> Before:
@@ -124,7 +127,7 @@ def _filter(found: Before, codec: Filter) -> Before:
     return replace(
         found,
         elements=made,
-        stages=(*found.stages, codec.bind(elements.wire)),
+        stages=(*found.stages, codec.bind(elements) if isinstance(codec, Arithmetic) else codec.bind(elements.wire)),
         filters=(*found.filters, codec),
         apart=found.apart and not codec.is_ordered,
     )

@@ -16,13 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpuzarr.batch import Layout
-from gpuzarr.codecs.arrays import Before, Filter, before
+from gpuzarr.codecs.arrays import Arithmetic, Before, before
 from gpuzarr.codecs.base import Buffer, Elements, NativeOp, Stage, Wire, bad_size
 from gpuzarr.codecs.foreign import OPTIONAL, ForeignCodec
 from gpuzarr.codecs.n5 import N5Codec
 from gpuzarr.codecs.objects import MAX_BYTES, ObjectCodec
 from gpuzarr.codecs.packbits import PackBitsCodec
 from gpuzarr.codecs.registry import Codec, make
+from gpuzarr.codecs.rounding import BitroundCodec
 from gpuzarr.codecs.shards import Shard, WholeShardStage
 from gpuzarr.codecs.structure import BytesCodec, ReshapeCodec, ShardingCodec, SwapStage, TransposeCodec
 from gpuzarr.dtypes import BITS, DataType, from_v3
@@ -46,6 +47,9 @@ MAX_INDEX = 1 << 30
 
 ArrayBytes = PackBitsCodec
 """An array-to-bytes codec that is a stage."""
+
+ARRAYS = TransposeCodec | ReshapeCodec | Arithmetic | BytesCodec | ArrayBytes | ShardingCodec
+"""Codecs that arrays go into, whatever they make of them."""
 
 BYTES = Wire(np.dtype(np.uint8), 0)
 """What a codec from arrays to bytes makes, of whatever size."""
@@ -268,7 +272,7 @@ def _stages(
     for codec in (*bound, *codecs):
         if len(stages) < len(bound):
             stage = codec
-        elif isinstance(codec, TransposeCodec | ReshapeCodec | BytesCodec | ArrayBytes | ShardingCodec):
+        elif isinstance(codec, ARRAYS):
             raise MetadataError(f"{codec.name}: an array codec after the array-to-bytes one", field="codecs")
         else:
             stage = codec.bind(replace(wire, nbytes=most))
@@ -283,7 +287,7 @@ def _stages(
     return tuple(stages), tuple(sizes), tuple(limits), known
 def _made(codec: Any, element: np.dtype[Any]) -> np.dtype[Any]:
     """The type of what a codec of bytes makes of elements."""
-    if isinstance(codec, Filter):
+    if isinstance(codec, ForeignCodec | BitroundCodec):
         return codec.stored(element)
     return codec.made if isinstance(codec, ObjectCodec) else np.dtype(np.uint8)
 

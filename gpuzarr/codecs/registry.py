@@ -16,6 +16,7 @@ from gpuzarr.codecs.objects import ObjectCodec
 from gpuzarr.codecs.packbits import PackBitsCodec
 from gpuzarr.codecs.rounding import BitroundCodec
 from gpuzarr.codecs.structure import BytesCodec, ReshapeCodec, ShardingCodec, TransposeCodec
+from gpuzarr.codecs.values import CastValueCodec, ScaleOffsetCodec
 from gpuzarr.codecs.zstd import ZstdCodec
 from gpuzarr.dtypes import OBJECT_CODECS
 from gpuzarr.errors import UnknownCodecError, UnsupportedError
@@ -23,27 +24,21 @@ from gpuzarr.metadata import CodecConfig
 
 __all__ = ["LATER", "Codec", "make"]
 
-Codec = (
-    BytesCodecLike
-    | TransposeCodec
-    | ReshapeCodec
-    | BytesCodec
-    | N5Codec
-    | PackBitsCodec
-    | ShardingCodec
-    | ObjectCodec
-)
+ArrayCodec = TransposeCodec | ReshapeCodec | ScaleOffsetCodec | CastValueCodec
+Codec = BytesCodecLike | ArrayCodec | BytesCodec | N5Codec | PackBitsCodec | ShardingCodec | ObjectCodec
 
 CODECS: dict[str, Callable[[Mapping[str, Any]], Codec]] = {
     "bitround": BitroundCodec.from_config,
     "blosc": BloscCodec.from_config,
     "bytes": BytesCodec.from_config,
+    "cast_value": CastValueCodec.from_config,
     "crc32c": Crc32cCodec.from_config,
     "endian": BytesCodec.from_config,  # the name `bytes` had before 3.0 was final
     "gzip": GzipCodec.from_config,
     "n5_default": N5Codec.from_config,
     "packbits": PackBitsCodec.from_config,
     "reshape": ReshapeCodec.from_config,
+    "scale_offset": ScaleOffsetCodec.from_config,
     "sharding_indexed": ShardingCodec.from_config,
     "transpose": TransposeCodec.from_config,
     "zstd": ZstdCodec.from_config,
@@ -56,7 +51,7 @@ CODECS: dict[str, Callable[[Mapping[str, Any]], Codec]] = {
 
 LATER = frozenset(
     {
-        *("cast_value", "conditional", "scale_offset", "zfp"),
+        *("conditional", "zfp"),
     }
 )
 """Registered codecs that gpuzarr does not have yet."""

@@ -16,7 +16,7 @@ from gpuzarr.codecs.base import Buffer, Elements, NativeOp, Wire, config_int, pu
 from gpuzarr.errors import MetadataError
 from gpuzarr.metadata import CodecConfig
 
-__all__ = ["BitroundCodec"]
+__all__ = ["BitroundCodec", "bit_lengths"]
 
 MANTISSA = {
     "bfloat16": 7,
@@ -91,7 +91,7 @@ class BitroundCodec:
 def _rounded(numbers: NDArray[Any], keep: int, mantissa: int | None) -> NDArray[Any]:
     """Unsigned numbers with `keep` bits below bit `mantissa`, or of all that they have."""
     kind = numbers.dtype.type
-    bits = _bit_lengths(numbers) if mantissa is None else np.full(1, mantissa, numbers.dtype)
+    bits = bit_lengths(numbers) if mantissa is None else np.full(1, mantissa, numbers.dtype)
     one = kind(1)
     drop = np.where(bits > keep, bits - np.minimum(bits, kind(keep)), kind(0))
     half = (one << np.maximum(drop, one) - one) - one
@@ -102,7 +102,7 @@ def _rounded(numbers: NDArray[Any], keep: int, mantissa: int | None) -> NDArray[
     return found
 
 
-def _bit_lengths(numbers: NDArray[Any]) -> NDArray[Any]:
+def bit_lengths(numbers: NDArray[Any]) -> NDArray[Any]:
     """How many bits each number has, from the highest that is set."""
     kind, left, found = numbers.dtype.type, numbers, np.zeros_like(numbers)
     width = numbers.itemsize * 4

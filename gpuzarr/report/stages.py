@@ -24,9 +24,11 @@ __all__ = ["Stage", "not_compiled", "stages"]
 STANDARD = frozenset({"bz2", "gzip", "json2", "lzma", "pickle", "zlib"})
 """Codecs that Python itself decodes where the compiled module does not."""
 
-PACKAGE = dict.fromkeys(
-    ("bitround", "bytes", "categorize", "n5_default", "packbits", "sharding_indexed", "transpose"), "numpy"
-) | {
+OF_NUMPY = {
+    *("bitround", "bytes", "cast_value", "categorize", "n5_default", "packbits", "scale_offset", "sharding_indexed"),
+    "transpose",
+}
+PACKAGE = dict.fromkeys(OF_NUMPY, "numpy") | {
     "crc32c": "google-crc32c",
     "msgpack2": "msgpack",
 }
