@@ -63,7 +63,9 @@ def _found(where: Store, path: str, zarr_format: int | None) -> tuple[Store, nod
     metadata = node.find(where, path, zarr_format)
     if metadata is not None or zarr_format is not None or not is_n5(where, path):
         return where, metadata
-    return N5Store(where), node.find(N5Store(where), path, 3)
+    shown = N5Store(where)
+    metadata = node.find(shown, path, 3)
+    return (where if metadata is None else shown), metadata
 
 
 def _options(

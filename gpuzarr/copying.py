@@ -17,6 +17,7 @@ from gpuzarr import create, node
 from gpuzarr.array import Array
 from gpuzarr.binding import bind_array
 from gpuzarr.codecs.foreign import FILTERS
+from gpuzarr.codecs.n5 import is_only_read
 from gpuzarr.dtypes import same_fill
 from gpuzarr.errors import MetadataError, StoreError, UnsupportedError
 from gpuzarr.metadata import ArrayMetadata, CodecConfig, GroupMetadata
@@ -97,7 +98,9 @@ def _planned(
 
 def _described(job: CopyJob, path: str, metadata: ArrayMetadata) -> ArrayMetadata:
     """The document of an array's copy."""
-    if metadata.zarr_format == job.zarr_format and not job.how:
+    unnamed = {"serializer": create.AUTO, "compressors": create.AUTO} if is_only_read(metadata.codecs) else {}
+    how = {**unnamed, **job.how}
+    if metadata.zarr_format == job.zarr_format and not how:
         return metadata
     array = Array(job.source, path, metadata, job.options)
     if metadata.zarr_format == job.zarr_format:
@@ -105,7 +108,7 @@ def _described(job: CopyJob, path: str, metadata: ArrayMetadata) -> ArrayMetadat
     else:
         arguments = _as_v3(array) if job.zarr_format == 3 else _as_v2(array)
     attributes, names = arguments["attributes"], arguments.get("dimension_names")
-    described = create.describe(path, job.options.allow_pickle, **{**arguments, **job.how})
+    described = create.describe(path, job.options.allow_pickle, **{**arguments, **how})
     if metadata.zarr_format == job.zarr_format:
         return replace(described, extra=metadata.extra)
     return replace(described, attributes=attributes, dimension_names=names)

@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 
 import gpuzarr
 from gpuzarr.errors import CodecError, GpuzarrError, MetadataError, StoreError, UnknownCodecError, UnsupportedError
-from gpuzarr.store import MemoryStore, N5Store
+from gpuzarr.store import LocalStore, MemoryStore, N5Store
 from gpuzarr.testing import to_host
 
 
@@ -246,8 +246,6 @@ def test_the_blocks_of_the_specification_are_read(store: MemoryStore, compressio
 @pytest.fixture
 def container(tmp_path: Path) -> Path:
     """A folder as Java writes one: some groups have attributes."""
-    from gpuzarr.store import LocalStore
-
     kept = LocalStore(tmp_path / "data.n5")
     kept.put("attributes.json", b'{"n5": "4.0.0", "made by": {"deep": [1, null, "x"]}}')
     more = {"resolution": [4, 4, 40.5], "axes": ["x", "y", "z"], "downsamplingFactors": [1, 1, 1]}
@@ -298,6 +296,34 @@ def test_a_container_in_an_archive_and_in_memory_is_read(container: Path, store:
     assert sorted(gpuzarr.open(f"{where}|n5:")) == ["deep", "setup"]
     put_array(store, "a", VALUES, (3, 2, 6))
     assert np.array_equal(gpuzarr.load(store, path="a"), VALUES)
+
+
+def test_the_ending_n5_tells_what_a_folder_without_attributes_is(tmp_path: Path) -> None:
+    assert gpuzarr.create_group(tmp_path / "zarr.n5").store.url == gpuzarr.open(tmp_path / "zarr.n5").store.url
+    assert gpuzarr.open(tmp_path / "new.n5").read_only is False
+    put_array(LocalStore(tmp_path / "a.n5"), "a", VALUES, (3, 2, 6))
+    root = gpuzarr.open(tmp_path / "a.n5")
+    assert isinstance(root, gpuzarr.Group)
+    assert (list(root.keys()), dict(root.attrs), root.read_only) == (["a"], {}, True)
+    put_array(LocalStore(tmp_path), "b.n5/deep/er", VALUES, (3, 2, 6))
+    for group in (gpuzarr.open(tmp_path / "b.n5/deep"), gpuzarr.open(tmp_path, path="b.n5/deep")):
+        assert list(group) == ["er"]
+
+
+def test_a_copy_is_zarr_with_the_blocks_as_they_are_but_for_what_no_document_names(store: MemoryStore) -> None:
+    for name in COMPRESSIONS:
+        put_array(store, name, VALUES, (3, 2, 6), name, axes=["x", "y", "z"])
+    copy = gpuzarr.copy(gpuzarr.open(N5Store(store), mode="r"), {})
+    assert isinstance(copy, gpuzarr.Group)
+    for name, array in copy.arrays():
+        assert np.array_equal(array[...], VALUES)
+        assert array.dimension_names == ("x", "y", "z")
+        assert array.serializer is not None
+        assert array.serializer.name == ("bytes" if name.startswith("lz4") else "n5_default")
+    one = gpuzarr.copy(gpuzarr.open(store, mode="r", path="gzip"), {}, serializer="bytes", compressors="zstd")
+    assert isinstance(one, gpuzarr.Array)
+    assert np.array_equal(one[...], VALUES)
+    assert [codec.name for codec in one.metadata.codecs] == ["bytes", "zstd"]
 
 
 def test_a_container_is_not_written(container: Path) -> None:

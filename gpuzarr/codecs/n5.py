@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,7 @@ from gpuzarr.forks import module
 from gpuzarr.metadata import CodecConfig
 from gpuzarr.metadata.model import codec_list, object_form
 
-__all__ = ["LZ4", "N5BlockStage", "N5Codec", "N5Lz4Codec"]
+__all__ = ["N5BlockStage", "N5Codec", "N5Lz4Codec", "is_only_read"]
 
 LZ4 = "gpuzarr.n5_lz4"
 """What stands for N5's `lz4` within `n5_default`, which has no name for it."""
@@ -79,6 +79,12 @@ class N5Codec:
         if isinstance(inner, _OF_ARRAYS | N5Codec):
             raise MetadataError(f"n5_default: {inner.name} is no bytes-to-bytes codec", field="codecs")
         return self.transpose, BytesCodec("big"), N5Blocks(self, inner)
+
+
+def is_only_read(codecs: Sequence[CodecConfig]) -> bool:
+    """Whether a chain is one of N5 that no document of Zarr has a name for."""
+    inner = (c for codec in codecs if codec.name == "n5_default" for c in codec_list(codec.configuration.get("codecs")))
+    return any(codec.name == LZ4 for codec in inner)
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,7 +99,9 @@ class N5Store(StoreBase):
 
 
 def is_n5(store: Store, path: str) -> bool:
-    """Whether a container that begins with a store, or a node at a path in it, says that it is N5."""
+    """Whether a container that begins with a store, or a node at a path in it, says that it is N5, or its name does."""
+    if ".n5/" in f"{store.url}/{path}/":
+        return True
     for key in dict.fromkeys((_N5, f"{path}/{_N5}" if path else _N5)):
         found = store.get(key, _BELIEVED)
         try:
