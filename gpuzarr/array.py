@@ -433,6 +433,7 @@ class Array:
             raise ShapeError(what, shape=self.shape, wanted=new)
         node.require_writable(self._store, self._path)
         metadata = replace(self._metadata, shape=new)
+        metadata.documents()  # what can't be written is refused before anything is removed
         self._clear_outside(new)
         node.save_array(self._store, self._path, metadata)
         self._set(metadata)

@@ -675,3 +675,15 @@ def test_large_results_begin_with_a_cache_line() -> None:
     whole = a[...]
     assert whole.__array_interface__["data"][0] % 64 == 0
     assert (whole.shape, whole.dtype, int(whole.sum()), whole.flags.c_contiguous) == (a.shape, a.dtype, 5, True)
+
+
+def test_an_array_whose_document_cannot_be_written_keeps_its_chunks_when_it_is_resized() -> None:
+    kept: dict[str, bytes] = {}
+    a = gpuzarr.create_array(kept, shape=(6,), chunks=(2,), dtype="uint8", attributes={"a": 1})
+    a[...] = 7
+    kept["zarr.json"] = kept["zarr.json"].replace(b'"a": 1', b'"a": NaN')
+    with pytest.warns(UserWarning, match="bare NaN"):
+        a = gpuzarr.open_array(kept, mode="r+")
+    with pytest.raises(MetadataError, match="JSON"):
+        a.resize((2,))
+    assert sorted(kept) == ["c/0", "c/1", "c/2", "zarr.json"]

@@ -243,6 +243,7 @@ CHANGES_REFUSED = [
     ("codecs", [{"name": "bytes", "configuration": None}]),
     ("codecs", [{"name": "bytes", "configuration": []}]),
     ("codecs", [{"name": "bytes", "level": 3}]),
+    ("codecs", [{**BYTES, "must_understand": "no"}]),
     ("codecs", [{"name": "sharding_indexed", "configuration": {"codecs": 3}}]),
     ("codecs", [{"name": "sharding_indexed", "configuration": {"index_codecs": [3]}}]),
     ("attributes", None),
@@ -551,6 +552,19 @@ def test_malformed_consolidated_metadata_is_refused(value: Any) -> None:
     with pytest.raises(errors.MetadataError) as caught:
         group3(consolidated_metadata=value)
     assert caught.value.path == "a"
+
+
+def test_members_that_only_a_nested_group_lists_are_members_too() -> None:
+    def listing(**members: Any) -> dict[str, Any]:
+        return {"kind": "inline", "must_understand": False, "metadata": members}
+
+    inner = {**GROUP, "consolidated_metadata": listing(x=V3, y={**V3, "shape": [4, 4]})}
+    outer = {**GROUP, "consolidated_metadata": listing(h=inner)}
+    found = group3(consolidated_metadata={**listing(g=outer), "metadata": {"g": outer, "g/h/y": V3}})
+    assert found.consolidated is not None
+    assert set(found.consolidated) == {"g", "g/h", "g/h/x", "g/h/y"}
+    assert found.consolidated["g/h/y"] == array3()  # the outermost listing counts
+    assert again(found) == found
 
 
 def test_consolidated_metadata_of_format_2() -> None:

@@ -18,7 +18,7 @@ from test_metadata import BYTES, GROUP, SHARDING, V2, V3, text
 
 import gpuzarr
 from gpuzarr.cli import main
-from gpuzarr.errors import NodeNotFoundError, StoreError
+from gpuzarr.errors import NodeNotFoundError, StoreError, UnsupportedError
 from gpuzarr.store import LocalStore, MemoryStore, open_store
 from gpuzarr.validation import RULES, Finding, Validation, rule_of
 
@@ -70,6 +70,13 @@ def test_where_there_is_no_node_that_is_an_error() -> None:
         gpuzarr.validate({"a": b"1"})
     with pytest.raises(NodeNotFoundError):
         gpuzarr.validate({"zarr.json": text(GROUP)}, path="a")
+
+
+def test_n5_is_not_validated() -> None:
+    stored = {"attributes.json": b'{"n5": "4.0.0"}'}
+    assert isinstance(gpuzarr.open(stored, mode="r"), gpuzarr.Group)
+    with pytest.raises(UnsupportedError, match="N5"):
+        gpuzarr.validate(stored)
 
 
 def test_a_part_of_a_hierarchy_is_validated_by_itself(clean: Kept) -> None:

@@ -88,7 +88,8 @@ def _codec(value: JSON) -> CodecConfig:
         name, configuration = value.get("name"), value.get("configuration", {})
     else:
         name, configuration = value, {}
-    if type(name) is not str or not name or type(configuration) is not dict:
+    must = value.get("must_understand", True) if type(value) is dict else True
+    if type(name) is not str or not name or type(configuration) is not dict or type(must) is not bool:
         bad(f"{value!r:.100} is neither a codec's name nor an object with name and configuration", "codecs")
     if name == "endian":
         repaired("endian-codec", "codecs")

@@ -185,8 +185,16 @@ def _consolidated(value: JSON) -> Consolidated[ArrayMetadata | GroupMetadata]:
     if found.get("kind") != "inline" or not isinstance(found.get("must_understand", False), bool):
         bad("only inline consolidated metadata is known", field)
     raw: dict[str, dict[str, JSON]] = {}
-    for path, document in object_of(member(found, "metadata"), field, "metadata").items():
-        raw[path] = {"zarr.json": object_of(document, field, f"the document of {path!r:.100}")}
+    waiting: list[tuple[str, JSON]] = [("", member(found, "metadata"))]
+    while waiting:
+        above, metadata = waiting.pop()
+        for path, document in object_of(metadata, field, "metadata").items():
+            document = object_of(document, field, f"the document of {path!r:.100}")
+            raw.setdefault(above + path, {"zarr.json": document})
+            inner = document.get("consolidated_metadata")
+            # a group may have been consolidated before: what is listed here of its members counts
+            if isinstance(inner, dict) and inner.get("metadata"):
+                waiting.append((f"{above}{path}/", inner["metadata"]))
     return Consolidated(raw, _member)
 
 

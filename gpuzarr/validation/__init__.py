@@ -9,7 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from gpuzarr.api import place
+from gpuzarr.errors import NodeNotFoundError, UnsupportedError
 from gpuzarr.execute import Executor, default_executor
+from gpuzarr.store import N5Store, is_n5
 from gpuzarr.validation.findings import RULES, Finding, Validation, rule_of
 
 __all__ = ["RULES", "Finding", "Validation", "rule_of", "validate"]
@@ -41,7 +43,7 @@ def validate(
     executor
         Whose threads decode.
 
-    Raises NodeNotFoundError where there is nothing, StoreError.
+    Raises NodeNotFoundError where there is nothing, UnsupportedError for N5, StoreError.
 
     >>> import gpuzarr
     >>> kept = {}
@@ -54,4 +56,10 @@ def validate(
     from gpuzarr.validation.walk import walk
 
     where, base, _ = place(store, "r", path, None)
-    return walk(where, base, executor or default_executor(), deep, allow_pickle)
+    try:
+        return walk(where, base, executor or default_executor(), deep, allow_pickle)
+    except NodeNotFoundError:
+        if isinstance(where, N5Store) or is_n5(where, base):
+            feature = "validation of N5"
+            raise UnsupportedError("N5 has no documents of Zarr to validate", feature=feature) from None
+        raise
