@@ -124,16 +124,9 @@ def locate(where: Any, *, mode: str = "r") -> Place:
     """
     if mode not in _MODES:
         raise ValueError(f"mode must be one of {', '.join(_MODES)}, not {mode!r}")
-    if isinstance(where, Store):
-        return Place(where.reading() if mode == "r" and isinstance(where, StoreBase) else where)
-    read_only = mode == "r"
-    if isinstance(where, MutableMapping):
-        return Place(MappingStore(where, read_only=read_only))
-    if not isinstance(where, str | os.PathLike):
-        kind = type(where).__name__
-        raise UnsupportedError(f"a store can't be opened from a {kind}", feature=f"store from {kind}")
     if not isinstance(where, str):
-        return _open_path(os.fsdecode(where), read_only)
+        return _given(where, read_only=mode == "r")
+    read_only = mode == "r"
     root, *adapters = parse(where)
     for before, after in pairwise(adapters):
         if before.scheme in FORMATS:
@@ -146,6 +139,18 @@ def locate(where: Any, *, mode: str = "r") -> Place:
     for adapter in adapters:
         place = _adapted(place, adapter)
     return place
+
+
+def _given(where: Any, read_only: bool) -> Place:
+    """The store that an object is, or stands for."""
+    if isinstance(where, os.PathLike):
+        return _open_path(os.fsdecode(where), read_only)
+    if isinstance(where, Store):
+        return Place(where.reading() if read_only and isinstance(where, StoreBase) else where)
+    if isinstance(where, MutableMapping):
+        return Place(MappingStore(where, read_only=read_only))
+    kind = type(where).__name__
+    raise UnsupportedError(f"a store can't be opened from a {kind}", feature=f"store from {kind}")
 
 
 def _open_root(root: Part, zipped: bool, read_only: bool) -> Place:

@@ -17,6 +17,7 @@ from pathlib import Path
 from stat import S_ISREG
 
 from gpuzarr.errors import GpuzarrError, StoreError
+from gpuzarr.lazy import lazy
 from gpuzarr.ranges import ByteRange
 from gpuzarr.store.base import (
     RESERVED,
@@ -75,8 +76,12 @@ class LocalStore(StoreBase):
         self.root = os.path.abspath(os.fspath(root))
         self.fsync = fsync
         self.read_only = read_only
-        self.url = Path(self.root).as_uri()
         self._base = os.path.join(self.root, "")
+
+    @lazy
+    def url(self) -> str:  # most stores are never asked for it, and it takes longer than all else about opening one
+        """How `gpuzarr.open` finds the store again."""
+        return Path(self.root).as_uri()
 
     def file_path(self, key: str) -> str:
         """Where the value is, or would be."""
