@@ -326,6 +326,22 @@ def test_a_copy_is_zarr_with_the_blocks_as_they_are_but_for_what_no_document_nam
     assert [codec.name for codec in one.metadata.codecs] == ["bytes", "zstd"]
 
 
+def test_what_is_listed_is_there(container: Path) -> None:
+    kept = LocalStore(container)
+    put_array(kept, "both", VALUES, (3, 2, 6))
+    kept.put("both/zarr.json", b"{}")
+    shown = N5Store(kept)
+    keys = list(shown.list())
+    documents = {key.replace("attributes.json", "zarr.json") for key in kept.list()}
+    assert sorted(keys) == sorted(documents | {"deep/zarr.json", "deep/er/zarr.json"})
+    assert all(shown.size(key) == len(shown.get(key) or b"") for key in keys)
+    for prefix in ("setup/s0/", "setup/s", "setup/s0/z", "setup/s0/1", "zarr"):
+        assert sorted(shown.list(prefix)) == sorted(key for key in keys if key.startswith(prefix))
+    assert shown.list_dir("both") == ["0", "1", "2", "zarr.json"]
+    found = gpuzarr.validate(shown, deep=True)
+    assert (found.arrays, found.valid, {finding.rule for finding in found.findings}) == (4, True, {"few-readers"})
+
+
 def test_a_container_is_not_written(container: Path) -> None:
     before = {file: file.read_bytes() for file in container.rglob("*") if file.is_file()}
     root = gpuzarr.open(container)

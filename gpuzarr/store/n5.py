@@ -83,18 +83,30 @@ class N5Store(StoreBase):
         self._check_writable(prefix)
 
     def list(self, prefix: str = "") -> Iterator[str]:
-        """Every key that is stored, documents by N5's name."""
-        return self.store.list(prefix)
+        """Every key that begins with `prefix`; of groups without attributes, documents of those with nodes in them."""
+        above, slash, _ = prefix.rpartition("/")
+        nodes: set[str] = set()
+        groups: set[str] = set()
+        for key in self.store.list(above + slash):
+            folder, _, name = key.rpartition("/")
+            if name == _N5:
+                nodes.add(folder)
+                parts = folder.split("/") if folder else []
+                groups.update("/".join(parts[:k]) for k in range(len(parts)))
+            elif name != _ZARR and key.startswith(prefix):
+                yield key
+        documents = (f"{path}/{_ZARR}" if path else _ZARR for path in nodes | groups)
+        yield from (key for key in documents if key.startswith(prefix))
 
     def list_dir(self, prefix: str) -> Names:
-        """The names directly under `prefix`, as they are stored."""
-        return self.store.list_dir(prefix)
+        """The names directly under `prefix`, sorted."""
+        return sorted({_ZARR if name == _N5 else name for name in self.store.list_dir(prefix)})
 
     def size(self, key: str) -> int | None:
-        """Bytes of the value as it is stored; None where there is none."""
-        if isinstance(self.store, Sized):
+        """Bytes of the value; None where there is none."""
+        if isinstance(self.store, Sized) and key.rpartition("/")[2] != _ZARR:
             return self.store.size(key)
-        found = self.store.get(key)
+        found = self.get(key)
         return None if found is None else memoryview(found).nbytes
 
 
