@@ -33,6 +33,8 @@ NEEDED = ("numpy", "numcodecs", "google-crc32c")
 OPTIONAL = {
     "deflate": ("gpuzarr[fast]", "gzip and zlib in the compiled host module (libdeflate)"),
     "imagecodecs": ("imagecodecs", "the same, where deflate is not there"),
+    "pcodec": ("gpuzarr[codecs]", "the codec pcodec of numcodecs"),
+    "zfpy": ("gpuzarr[codecs]", "the codecs zfp, and zfpy of numcodecs"),
     "ml_dtypes": ("gpuzarr[dtypes]", "data types bfloat16, float8, int4 and their kin"),
     "torch": ("gpuzarr[torch]", "torch tensors as results"),
     "rich": ("gpuzarr[cli]", "tables and progress bars in a terminal"),
@@ -45,6 +47,7 @@ PYTHON_CODE = {
     **dict.fromkeys(("bitround", "cast_value", "n5_default", "packbits", "scale_offset"), "numpy"),
     **dict.fromkeys(("gzip", "zlib"), "Python's zlib"),
     "crc32c": "google-crc32c",
+    "zfp": "zfpy",
 }
 """Whose code runs where the compiled module does not; numcodecs' for the rest."""
 NO_CODE = {
@@ -68,9 +71,13 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "bitround": {"keepbits": 8},
     "blosc": {"cname": "lz4"},
     "cast_value": {"data_type": "int16"},
+    "zfp": {"mode": "reversible"},
 }
 """Configurations of codecs that are bound to see where they run."""
-PLACES = dict.fromkeys(("bitround", "cast_value", "scale_offset"), "filters") | {"packbits": "serializer"}
+PLACES = {
+    **dict.fromkeys(("bitround", "cast_value", "scale_offset"), "filters"),
+    **dict.fromkeys(("packbits", "zfp"), "serializer"),
+}
 """Where they stand, if not among the compressors."""
 
 

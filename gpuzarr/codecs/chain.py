@@ -18,16 +18,18 @@ from numpy.typing import NDArray
 from gpuzarr.batch import Layout
 from gpuzarr.codecs.arrays import Arithmetic, Before, before
 from gpuzarr.codecs.base import Buffer, Elements, NativeOp, Stage, Wire, bad_size
-from gpuzarr.codecs.foreign import OPTIONAL, ForeignCodec
+from gpuzarr.codecs.foreign import ForeignCodec
 from gpuzarr.codecs.n5 import N5Codec
 from gpuzarr.codecs.objects import MAX_BYTES, ObjectCodec
+from gpuzarr.codecs.packages import PackageCodec
 from gpuzarr.codecs.packbits import PackBitsCodec
 from gpuzarr.codecs.registry import Codec, make
 from gpuzarr.codecs.rounding import BitroundCodec
 from gpuzarr.codecs.shards import Shard, WholeShardStage
 from gpuzarr.codecs.structure import BytesCodec, ReshapeCodec, ShardingCodec, SwapStage, TransposeCodec
+from gpuzarr.codecs.zfp import ZfpCodec
 from gpuzarr.dtypes import BITS, DataType, from_v3
-from gpuzarr.errors import CodecError, GpuzarrError, MetadataError, UnsupportedError
+from gpuzarr.errors import CodecError, GpuzarrError, MetadataError
 from gpuzarr.metadata import CodecConfig
 from gpuzarr.shard import ShardLevel
 
@@ -45,7 +47,7 @@ MAX_CODECS = 64
 MAX_INDEX = 1 << 30
 """Bytes of a shard's index: it is read whole, whichever chunks are wanted."""
 
-ArrayBytes = PackBitsCodec
+ArrayBytes = PackBitsCodec | ZfpCodec
 """An array-to-bytes codec that is a stage."""
 
 ARRAYS = TransposeCodec | ReshapeCodec | Arithmetic | BytesCodec | ArrayBytes | ShardingCodec
@@ -204,6 +206,8 @@ def bind(
         stored, last, made = wire.newbyteorder("="), [_whole_shards(serializer, found, allow_pickle)], BYTES
     elif isinstance(serializer, ArrayBytes):
         stored, last, made = wire.newbyteorder("="), [serializer.bind(found.elements)], BYTES
+    elif isinstance(serializer, PackageCodec):
+        stored, last, made = wire.newbyteorder("="), [serializer.bind(found.elements.wire)], BYTES
     else:
         stored, last = _byte_order(serializer, wire, found)
         made = replace(found.elements.wire, dtype=found.elements.dtype if found.stages else stored)
@@ -221,12 +225,10 @@ def _middle(codecs: Sequence[Codec], objects: bool) -> int:
     """Which codec is the one from arrays to bytes. Raises MetadataError where there is no such one."""
     kinds = ObjectCodec | ShardingCodec if objects else BytesCodec | ArrayBytes | ShardingCodec
     found = [k for k, codec in enumerate(codecs) if isinstance(codec, kinds)]
+    # Those of numcodecs take bytes too, as compressors of format 2.
+    found = found or [k for k, codec in enumerate(codecs) if isinstance(codec, PackageCodec) and not objects]
     if len(found) == 1:
         return found[0]
-    for codec in codecs:
-        if isinstance(codec, ForeignCodec) and codec.name in OPTIONAL:
-            reason = f"{codec.name!r} as an array-to-bytes codec is not supported yet"
-            raise UnsupportedError(reason, feature=f"codec numcodecs.{codec.name}")
     of = " for elements of no fixed size" if objects else ""
     raise MetadataError(f"{len(found)} array-to-bytes codecs{of} in a chain instead of one", field="codecs")
 

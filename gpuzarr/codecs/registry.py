@@ -13,10 +13,12 @@ from gpuzarr.codecs.foreign import ForeignCodec
 from gpuzarr.codecs.lz4 import Lz4Codec
 from gpuzarr.codecs.n5 import N5Codec
 from gpuzarr.codecs.objects import ObjectCodec
+from gpuzarr.codecs.packages import TYPES, PackageCodec
 from gpuzarr.codecs.packbits import PackBitsCodec
 from gpuzarr.codecs.rounding import BitroundCodec
 from gpuzarr.codecs.structure import BytesCodec, ReshapeCodec, ShardingCodec, TransposeCodec
 from gpuzarr.codecs.values import CastValueCodec, ScaleOffsetCodec
+from gpuzarr.codecs.zfp import ZfpCodec
 from gpuzarr.codecs.zstd import ZstdCodec
 from gpuzarr.dtypes import OBJECT_CODECS
 from gpuzarr.errors import UnknownCodecError, UnsupportedError
@@ -25,7 +27,8 @@ from gpuzarr.metadata import CodecConfig
 __all__ = ["LATER", "Codec", "make"]
 
 ArrayCodec = TransposeCodec | ReshapeCodec | ScaleOffsetCodec | CastValueCodec
-Codec = BytesCodecLike | ArrayCodec | BytesCodec | N5Codec | PackBitsCodec | ShardingCodec | ObjectCodec
+ArrayBytesCodec = BytesCodec | N5Codec | PackBitsCodec | ZfpCodec | ShardingCodec | ObjectCodec
+Codec = BytesCodecLike | ArrayCodec | ArrayBytesCodec
 
 CODECS: dict[str, Callable[[Mapping[str, Any]], Codec]] = {
     "bitround": BitroundCodec.from_config,
@@ -41,6 +44,7 @@ CODECS: dict[str, Callable[[Mapping[str, Any]], Codec]] = {
     "scale_offset": ScaleOffsetCodec.from_config,
     "sharding_indexed": ShardingCodec.from_config,
     "transpose": TransposeCodec.from_config,
+    "zfp": ZfpCodec.from_config,
     "zstd": ZstdCodec.from_config,
     "numcodecs.blosc": BloscCodec.from_config,
     "numcodecs.gzip": GzipCodec.from_config,
@@ -51,7 +55,7 @@ CODECS: dict[str, Callable[[Mapping[str, Any]], Codec]] = {
 
 LATER = frozenset(
     {
-        *("conditional", "zfp"),
+        *("conditional",),
     }
 )
 """Registered codecs that gpuzarr does not have yet."""
@@ -73,6 +77,8 @@ def make(config: CodecConfig, allow_pickle: bool = False) -> Codec:
         family, name = "numcodecs", config.name
     if family == "numcodecs" and name in OBJECT_CODECS:
         return ObjectCodec.from_config(name, config.configuration, allow_pickle)
+    if family == "numcodecs" and name in TYPES:
+        return PackageCodec.from_config(name, config.configuration)
     if family == "numcodecs" and name:
         return ForeignCodec.from_config(name, config.configuration)
     raise UnknownCodecError(f"no codec is called {config.name!r}", codec=config.name)

@@ -31,6 +31,9 @@ OF_NUMPY = {
 PACKAGE = dict.fromkeys(OF_NUMPY, "numpy") | {
     "crc32c": "google-crc32c",
     "msgpack2": "msgpack",
+    "pcodec": "pcodec",
+    "zfp": "zfpy",
+    "zfpy": "zfpy",
 }
 """Whose code decodes gpuzarr's own codecs there; numcodecs' decodes the rest."""
 
