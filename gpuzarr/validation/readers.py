@@ -20,9 +20,9 @@ Z, T, R = "zarr-python", "TensorStore", "zarrs"
 CODECS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("blosc", "bytes", "crc32c", "gzip", "sharding_indexed", "transpose", "zstd"), ()),
     **dict.fromkeys(("vlen-bytes", "vlen-utf8"), (T,)),
-    **dict.fromkeys(("bitround", "packbits", "reshape", "zfp"), (Z, T)),
+    **dict.fromkeys(("bitround", "packbits", "reshape"), (Z, T)),
     **dict.fromkeys(("cast_value", "scale_offset"), (T, R)),
-    **dict.fromkeys(("conditional", "n5_default"), (Z, T, R)),
+    **dict.fromkeys(("conditional", "n5_default", "zfp"), (Z, T, R)),
 }
 """Registered codecs, and who does not have them."""
 
@@ -35,10 +35,10 @@ _TIMES = ("numpy.datetime64", "numpy.timedelta64")
 
 TYPES: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(_CORE.split(), ()),
-    **dict.fromkeys((*_SMALL, *_SMALLEST, "bfloat16", "int4", "uint4"), (Z,)),
-    **dict.fromkeys(("float8_e4m3", "float6_e2m3fn", "float6_e3m2fn", "int2", "uint2", *_COMPLEX), (Z, T)),
+    **dict.fromkeys((*_SMALL, *_SMALLEST, "bfloat16", "int2", "int4"), (Z,)),
+    **dict.fromkeys(("float8_e4m3", "float6_e2m3fn", "float6_e3m2fn", "uint2", "uint4", *_COMPLEX), (Z, T)),
     **dict.fromkeys(("bytes", "fixed_length_utf32", "string", *_TIMES), (T,)),
-    **dict.fromkeys(("struct", "structured"), (R,)),
+    **dict.fromkeys(("struct", "structured"), ("TensorStore as a whole", R)),
 }
 """Registered data types, and who does not have them."""
 
@@ -70,7 +70,7 @@ def unusual_array_v3(document: Document) -> Iterator[Fault]:
     yield from _codecs(document.get("codecs"), "codecs")
     names = document.get("dimension_names")
     counts = Counter(n for n in names if isinstance(n, str)) if isinstance(names, list) else {}
-    for name in [n for n, times in counts.items() if times > 1]:
+    for name in [n for n, times in counts.items() if times > 1 and n]:
         yield Fault("repeated-names", "dimension_names", f"{name!r:.100} is there twice, which {T} refuses")
 
 
