@@ -23,6 +23,15 @@ class Bound:
 
 
 ZSTD = Bound(byte=24, block=24_000)
+DEFLATE = Bound(byte=48, block=6_000)
+
+
+def deflate_blocks(data: bytes) -> int:
+    """How many blocks that make codes, and gzip members, are in these bytes at most.
+
+    Only blocks that tell their codes make them, or come behind one that does: two take 100 bits or more, a member 160.
+    """
+    return len(data) // 6
 
 
 def zstd_blocks(data: bytes) -> int:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import pickle
 import re
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -68,12 +70,6 @@ def test_where_there_is_one_nothing_is_to_be_said(codec: str) -> None:
             assert way_of(codec, offer, asked) == Way(codec, DECODERS[codec].own, None, None)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("codec", [name for name, decoder in DECODERS.items() if not decoder.own])
-def test_what_nvcomp_alone_decodes_is_the_hosts_without_it(codec: str) -> None:
-    assert way_of(codec, None, "auto") == f"{codec} has no other decoder, and nvCOMP is not there"
-    assert way_of(codec, OFFER, "own") == f"there is no kernel of our own for {codec}"
-
-
 def test_what_nvcomp_says_it_lacks_is_ours() -> None:
     class Less(SimulatedNvcomp):
         def why_not(self, codec: str) -> str | None:
@@ -132,18 +128,34 @@ def bound(array: Any) -> DeviceChain:
 
 # ---- what each takes -----------------------------------------------------------------------------------------
 
+
+def checked_member(data: bytes) -> bytes:
+    """A gzip member whose header has a checksum."""
+    plain = gzip.compress(data, mtime=0)
+    header = plain[:3] + b"\2" + plain[4:10]
+    return header + (zlib.crc32(header) & 0xFFFF).to_bytes(2, "little") + plain[10:]
+
+
+UNVERIFIED, UNSAID = "nvCOMP does not verify its checksum", "a frame does not say its decoded size"
+MEMBERS = "it has several members, or bytes behind the last"
+HALVES = gzip.compress(values(5000)[:2500]), gzip.compress(values(5000)[2500:])
 ODD = {
-    "a checksum": (frame(values(5000), checksum=True), "nvCOMP does not verify its checksum"),
-    "no size": (reframed(frame(values(5000)), content=None, window=17), "a frame does not say its decoded size"),
-    "a large window": (reframed(frame(values(5000)), window=28), "a frame's window is larger than 128 MiB"),
+    "a checksum": ("zstd", frame(values(5000), checksum=True), UNVERIFIED),
+    "no size": ("zstd", reframed(frame(values(5000)), content=None, window=17), UNSAID),
+    "a large window": ("zstd", reframed(frame(values(5000)), window=28), "a frame's window is larger than 128 MiB"),
+    "a checked header": ("gzip", checked_member(values(5000)), UNVERIFIED),
+    "several members": ("gzip", b"".join(HALVES), MEMBERS),
+    "zeros between and behind members": ("gzip", bytes(70).join(HALVES) + bytes(9), MEMBERS),
 }
-"""Frames that nvCOMP does not take, and our kernel does."""
+"""Streams that nvCOMP does not take, and our kernel does."""
+
+PLAIN = {"zstd": frame(values(5000)), "gzip": gzip.compress(values(5000))}
 
 
-def array_of(parts: list[bytes], nbytes: int = 5000) -> gpuzarr.Array:
+def array_of(parts: list[bytes], nbytes: int = 5000, codec: str = "zstd") -> gpuzarr.Array:
     """An array of `nbytes` bytes a chunk, whose chunks are stored as these bytes."""
     shape = (nbytes * len(parts),)
-    array = gpuzarr.create_array({}, shape=shape, chunks=(nbytes,), dtype="u1", compressors="zstd")
+    array = gpuzarr.create_array({}, shape=shape, chunks=(nbytes,), dtype="u1", compressors=codec)
     for k, part in enumerate(parts):
         array.store.put(f"c/{k}", part)
     return array
@@ -156,27 +168,60 @@ def on(array: gpuzarr.Array, **how: Any) -> gpuzarr.Array:
 
 @pytest.mark.parametrize("name", ODD)
 def test_streams_that_nvcomp_does_not_take_are_decoded_by_our_kernel(name: str, device: Any) -> None:
-    part, why = ODD[name]
-    plain = frame(values(5000))
-    again = on(array_of([plain, part, plain, plain, part]))
+    codec, part, why = ODD[name]
+    plain = PLAIN[codec]
+    array = array_of([plain, part, plain, plain, part], codec=codec)
+    assert (array[...].reshape(5, 5000) == np.frombuffer(values(5000), "u1")).all()
+    again = on(array)
     said = again.explain().device
     device.reset()
     found = testing.to_host(again[...])
     assert (found.reshape(5, 5000) == np.frombuffer(values(5000), "u1")).all()
-    assert said.streams == (Share("zstd", OFFER.title, None, 3), Share("zstd", "own kernel", why, 2))
-    assert f"2 streams of zstd by own kernel: {why}" in str(again.explain())
+    assert said.streams == (Share(codec, OFFER.title, None, 3), Share(codec, "own kernel", why, 2))
+    assert f"2 streams of {codec} by own kernel: {why}" in str(again.explain())
     assert said.on_host == 0
-    assert (said.calls, said.launches) == (1, 1) == (device.counts["nvcomp"], device.counts["launches"])
+    launches = 1 if codec == "zstd" else 2  # one of them for the checksums of what nvCOMP decodes
+    assert (said.calls, said.launches) == (1, launches) == (device.counts["nvcomp"], device.counts["launches"])
 
 
 @pytest.mark.parametrize("name", ODD)
 def test_without_nvcomp_all_streams_are_our_kernels(name: str, bare: Any) -> None:
-    part, _ = ODD[name]
-    again = on(array_of([frame(values(5000)), part]))
-    assert again.explain().device.streams == (Share("zstd", "own kernel", "nvCOMP is not there", 2),)
+    codec, part, _ = ODD[name]
+    again = on(array_of([PLAIN[codec], part], codec=codec))
+    assert again.explain().device.streams == (Share(codec, "own kernel", "nvCOMP is not there", 2),)
     assert (testing.to_host(again[...]).reshape(2, 5000) == np.frombuffer(values(5000), "u1")).all()
     assert (bare.counts["nvcomp"], bare.counts["launches"]) == (0, 1)
-    assert str(again.explain().stages[-1]) == "zstd: device (own kernel); nvCOMP is not there"
+    assert str(again.explain().stages[-1]) == f"{codec}: device (own kernel); nvCOMP is not there"
+
+
+MISTAKES = {
+    "a member and a copy of it": ("gzip", 2 * PLAIN["gzip"]),
+    "a member and something else": ("gzip", PLAIN["gzip"] + b"something else"),
+    "a member of nothing and half": ("gzip", gzip.compress(b"") + HALVES[0]),
+    "a wrong checksum": ("gzip", PLAIN["gzip"][:-8] + b"1234" + PLAIN["gzip"][-4:]),
+    "a wrong checksum of a header": ("gzip", checked_member(values(5000))[:10] + b"12" + checked_member(b"")[12:]),
+    "a wrong Adler-32": ("numcodecs.zlib", zlib.compress(values(5000))[:-1] + b"1"),
+    "a dictionary": ("numcodecs.zlib", b"\x78\xbb" + zlib.compress(values(5000))[2:]),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_our_kernel_finds_the_mistakes_that_the_host_finds(name: str, bare: Any) -> None:
+    """Among them one that nvCOMP can't show: of a member and a copy of it, size and checksum stand at the end."""
+    codec, part = MISTAKES[name]
+    config: Any = codec if codec == "gzip" else {"name": codec, "configuration": {"level": 1}}
+    array = array_of([part], codec=config)
+    with pytest.raises(CodecError) as host:
+        array[...]
+    with pytest.raises(CodecError) as ours:
+        gpuzarr.open_array(array.store, meta_array="simulated")[...]
+    assert str(ours.value) == str(host.value)
+
+
+def test_what_follows_a_zlib_stream_is_no_part_of_it(bare: Any) -> None:
+    config: Any = {"name": "numcodecs.zlib", "configuration": {"level": 1}}
+    again = on(array_of([zlib.compress(values(5000)) + b"and more"], codec=config))
+    assert testing.to_host(again[...]).tobytes() == values(5000)
 
 
 def test_a_chunk_may_have_streams_for_both(device: Any) -> None:
@@ -203,7 +248,7 @@ def test_blocks_of_blosc_are_told_apart_as_chunks_are(device: Any) -> None:
     array.store.put("c/0", bytes(container[:20]) + body)
     assert (array[...] == data).all()
     again = on(array)
-    assert again.explain().device.streams == (Share("zstd", "own kernel", ODD["a checksum"][1], 1),)
+    assert again.explain().device.streams == (Share("zstd", "own kernel", UNVERIFIED, 1),)
     assert (testing.to_host(again[...]) == data).all()
     array.store.put("c/0", bytes(container[:20]) + body[:-1] + bytes([body[-1] ^ 1]))
     with pytest.raises(CodecError):

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import deflate_cases
+import deflate_launch
+import fuzz_deflate
 import numpy as np
 import pytest
 import zstd_cases as cases
 import zstd_launch
+from deflate_streams import BARE, END, GZIP, ZLIB, Writer, member
 from fuzz_zstd import load_corpus
-from step_bounds import ZSTD, Bound, zstd_blocks
+from step_bounds import DEFLATE, ZSTD, Bound, deflate_blocks, zstd_blocks
 from zstd_cases import NOISE, whole
 from zstd_frames import Stream, compressed, own, plain, raw, sequences, single
 
@@ -63,6 +67,61 @@ def test_the_bound_of_zstd_is_reached_by_half() -> None:
     assert (many - few) / 100 > ZSTD.block / 2
     many, few = zstd_steps([matches_of_no_bytes(20_000), matches_of_no_bytes(10_000)])
     assert (many - few) / 30_000 > ZSTD.byte / 2
+
+
+# ---- DEFLATE -------------------------------------------------------------------------------------------------
+
+
+def deflate_steps(framing: int, streams: list[Stream]) -> list[int]:
+    covering = deflate_launch.emulator("cover")
+    deflate_launch.decode(covering, framing, streams)
+    return [int(steps) for steps in covering.steps()]
+
+
+def codes_of_a_few_bytes(count: int) -> Stream:
+    """Blocks of 90 and 10 bits, each with new codes, for no output."""
+    writer, end = Writer(), deflate_cases.one_symbol(END, 257)
+    packed = [(18, 127), (18, 107), (1, 0), (1, 0)]
+    for _ in range(count):
+        writer.told([], end, [1], packed=packed, code=[0, 1, *[0] * 16, 1]).fixed([])
+    return writer.fixed([], last=True).bytes(), 0
+
+
+def long_codes(count: int) -> Stream:
+    """Literals of 15 bits, which no table has."""
+    literals = deflate_cases.lopsided(286, [*range(14), END, 14])
+    return Writer().told([14] * count, literals, [0], last=True).bytes(), count
+
+
+DEFLATE_STREAMS: dict[str, Callable[[], list[tuple[int, list[Stream]]]]] = {
+    "zlib, all levels": lambda: [(framing, deflate_cases.of_all_levels(framing)[framing::12]) for framing in range(3)],
+    "by hand": lambda: [(BARE, deflate_cases.by_hand()), (ZLIB, deflate_cases.of_zlibs_framing())],
+    "by chance": lambda: [(BARE, deflate_cases.of_chance()[::3])],
+    "wrong by hand": lambda: [(BARE, [(data, room) for data, room, _ in deflate_cases.wrong_by_hand()])],
+    "the fuzzer's": lambda: [(framing, kept[::3]) for framing, kept in enumerate(fuzz_deflate.load_corpus())],
+    "codes of a few bytes": lambda: [(BARE, [codes_of_a_few_bytes(count) for count in (0, 1, 200)])],
+    "long codes": lambda: [(BARE, [long_codes(count) for count in (1, 100, 5000)])],
+    "members of nothing": lambda: [(GZIP, [(member(b"\3\0", b"") * count, 0) for count in (1, 2, 100)])],
+    "headers": lambda: [(GZIP, deflate_cases.of_members()), (GZIP, [(member(b"\3\0", b"", name=b"n" * 60_000), 0)])],
+}
+
+
+@pytest.mark.parametrize("name", DEFLATE_STREAMS)
+def test_deflate_makes_no_more_steps_than_promised(name: str) -> None:
+    for framing, streams in DEFLATE_STREAMS[name]():
+        allowed = [DEFLATE.steps(len(data), room, deflate_blocks(data)) for data, room in streams]
+        made = deflate_steps(framing, streams)
+        assert not [k for k, (steps, most) in enumerate(zip(made, allowed, strict=True)) if steps > most]
+
+
+def test_the_bound_of_deflate_is_reached_by_half() -> None:
+    many, few = deflate_steps(BARE, [codes_of_a_few_bytes(200), codes_of_a_few_bytes(100)])
+    assert (many - few) / 1250 > DEFLATE.block / 6 / 2
+    many, few = deflate_steps(BARE, [long_codes(4000), long_codes(2000)])
+    assert (many - few) / (2000 + 2000 * 15 / 8) > DEFLATE.byte / 2
+
+
+# ---- the tests themselves ------------------------------------------------------------------------------------
 
 
 def test_a_bound_counts_bytes_and_blocks() -> None:

@@ -7,10 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
-
 from gpuzarr.codecs.base import Buffer, NativeOp, Wire, config_int, unknown_members
-from gpuzarr.codecs.streams import Decompressor, unpack
+from gpuzarr.codecs.streams import FIRST, LARGEST, Decompressor, unpack
 from gpuzarr.metadata import CodecConfig
 
 __all__ = ["GzipCodec", "ZlibCodec"]
@@ -52,12 +50,19 @@ class GzipCodec:
         def make() -> Decompressor:
             return zlib.decompressobj(self.window)
 
-        return unpack(make, data, size, limit, into, self.name, self._goes_on)
+        return unpack(make, data, size, limit, into, self.name, self._next_at)
 
     @staticmethod
-    def _goes_on(rest: memoryview) -> bool:
-        # RFC 1952: further members follow at once; zeros after the last are padding, as gzip itself reads it.
-        return rest[0] != 0 or bool(np.frombuffer(rest, np.uint8).any())
+    def _next_at(rest: memoryview) -> int | None:
+        """Zeros between members and behind the last are padding, as Python's gzip reads them, and numcodecs by it."""
+        at, width = 0, FIRST
+        while at < len(rest):
+            window = bytes(rest[at : at + width])
+            if kept := window.lstrip(b"\0"):
+                return at + len(window) - len(kept)
+            at += width
+            width = min(2 * width, LARGEST)
+        return None
 
     def encode(self, data: Buffer) -> Buffer:
         packer = zlib.compressobj(self.level, zlib.DEFLATED, self.window)
@@ -77,5 +82,5 @@ class ZlibCodec(GzipCodec):
         return CodecConfig("numcodecs.zlib", {"level": self.level})
 
     @staticmethod
-    def _goes_on(rest: memoryview) -> bool:
-        return False  # what follows the stream is no part of it
+    def _next_at(rest: memoryview) -> int | None:
+        return None  # what follows the stream is no part of it

@@ -25,7 +25,7 @@ from gpuzarr.cuda.decoders import Asked, Way, way_of
 from gpuzarr.cuda.frames import GZIP_HEADER, READERS
 from gpuzarr.cuda.nvcomp import Nvcomp
 from gpuzarr.cuda.program import INPUT, Builder, Places
-from gpuzarr.cuda.streams import Check, Streams, heads, little
+from gpuzarr.cuda.streams import Streams, heads, little
 
 __all__ = ["DeviceChain", "DeviceStep", "Strings", "bind_device"]
 
@@ -174,20 +174,18 @@ def _step(stage: Stage, decoded: bool, nvcomp: Nvcomp | None, asked: Mapping[str
     if isinstance(stage, BloscCodec):
         return _blosc(stage, nvcomp, asked)
     if stage.name in ("zstd", "gzip", "zlib", "lz4"):
-        way = way_of(stage.name, nvcomp, asked.get(stage.name, "auto"))
-        return way if isinstance(way, str) else StreamStep(way)
+        return StreamStep(way_of(stage.name, nvcomp, asked.get(stage.name, "auto")))
     return f"there is no {stage.name} for devices"
 
 
-def _blosc(stage: BloscCodec, nvcomp: Nvcomp | None, asked: Mapping[str, Asked]) -> DeviceStep | str:
+def _blosc(stage: BloscCodec, nvcomp: Nvcomp | None, asked: Mapping[str, Asked]) -> DeviceStep:
     """Its containers say themselves how they are compressed; the document says how most of them will be."""
-    ways = [way_of(codec, nvcomp, asked.get(codec, "auto")) for codec in CODECS]
-    mostly = ways[CODECS.index("lz4" if stage.cname == "lz4hc" else stage.cname)]
-    return mostly if isinstance(mostly, str) else BloscStep(mostly, tuple(w for w in ways if isinstance(w, Way)))
+    ways = tuple(way_of(codec, nvcomp, asked.get(codec, "auto")) for codec in CODECS)
+    return BloscStep(ways[CODECS.index("lz4" if stage.cname == "lz4hc" else stage.cname)], ways)
 
 
 def _decode(b: Builder, way: Way | None, streams: Streams, rows: Column, target: Places) -> None:
-    """Add the decoding of streams of one compressor (None: stored as they are), and of checksums of what comes out.
+    """Add the decoding of streams of one compressor (None: stored as they are).
 
     `rows` are the window's rows by `streams.row`; `target` is where their chunks begin.
     """
@@ -197,11 +195,6 @@ def _decode(b: Builder, way: Way | None, streams: Streams, rows: Column, target:
         launch.copy(b, src, dst, streams.size)
     else:
         way.add(b, streams, src, dst, of)
-    for check in (Check.CRC32, Check.ADLER32):
-        has = streams.check == check
-        if has.any():
-            expected = streams.expected[has].astype(np.int64)
-            launch.checksum(b, check.name.lower(), dst.take(has), streams.room[has], expected, of[has])
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ import numpy as np
 from gpuzarr.codecs.base import Buffer, bad_size
 from gpuzarr.errors import CodecError
 
-__all__ = ["Decompressor", "unpack"]
+__all__ = ["FIRST", "LARGEST", "Decompressor", "unpack"]
 
 FIRST, LARGEST = 64, 64 << 10
 """Bytes of the first window of a later member, and of the largest."""
@@ -41,13 +41,14 @@ def unpack(
     limit: int,
     into: memoryview | None,
     codec: str,
-    goes_on: Callable[[memoryview], bool] = lambda rest: True,
+    next_at: Callable[[memoryview], int | None] = lambda rest: 0,
 ) -> Buffer:
     """Decode a stream to exactly `size` bytes where known, never more than `limit`; into `into` if given.
 
-    `goes_on` tells from what follows a member whether that is another one. Raises CodecError.
+    `next_at` tells from what follows a member where in that another one begins, or None where it has none. Raises
+    CodecError.
     """
-    parts = _parts(make, memoryview(data).cast("B"), limit if size is None else size, codec, goes_on)
+    parts = _parts(make, memoryview(data).cast("B"), limit if size is None else size, codec, next_at)
     if size is None:
         return b"".join(parts)
     out = np.empty(size, np.uint8).data if into is None else into
@@ -61,7 +62,11 @@ def unpack(
 
 
 def _parts(
-    make: Callable[[], Decompressor], data: memoryview, most: int, codec: str, goes_on: Callable[[memoryview], bool]
+    make: Callable[[], Decompressor],
+    data: memoryview,
+    most: int,
+    codec: str,
+    next_at: Callable[[memoryview], int | None],
 ) -> Iterator[bytes]:
     """What the members decode to, part by part, `most` bytes in all."""
     at, left = 0, most
@@ -82,5 +87,7 @@ def _parts(
             at += len(window)
             width = min(2 * width, LARGEST)
         at -= len(member.unused_data)
-        if at == len(data) or not goes_on(data[at:]):
+        skipped = next_at(data[at:]) if at < len(data) else None
+        if skipped is None:
             return
+        at += skipped

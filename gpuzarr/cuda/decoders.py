@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from gpuzarr.cuda import launch
 from gpuzarr.cuda.nvcomp import Nvcomp
 from gpuzarr.cuda.program import Builder, Places, Share
-from gpuzarr.cuda.streams import WORDS, Column, Problem, Streams, mark
+from gpuzarr.cuda.streams import WORDS, Check, Column, Problem, Streams, mark
 
 __all__ = ["DECODERS", "Asked", "Decoder", "Way", "asked_of", "way_of"]
 
@@ -27,11 +27,15 @@ Asked = Literal["auto", "own", "nvcomp"]
 
 @dataclass(frozen=True, slots=True)
 class Decoder:
-    """Our kernel for the streams of a compressor, nvCOMP's name of them, and which goes first where both are there."""
+    """Our kernel for the streams of a compressor, nvCOMP's name of them, and which goes first where both are there.
 
-    own: str | None
+    `framing` is what the kernel is told of the bytes around a stream, if it looks at them.
+    """
+
+    own: str
     nvcomp: str | None
     first: Literal["own", "nvcomp"]
+    framing: int | None = None
 
 
 DECODERS: Mapping[str, Decoder] = MappingProxyType(
@@ -40,8 +44,8 @@ DECODERS: Mapping[str, Decoder] = MappingProxyType(
         "lz4": Decoder("gz_lz4", None, "own"),
         "snappy": Decoder("gz_snappy", None, "own"),
         "zstd": Decoder("gz_zstd", "zstd", "nvcomp"),
-        "gzip": Decoder(None, "deflate", "nvcomp"),
-        "zlib": Decoder(None, "deflate", "nvcomp"),
+        "gzip": Decoder("gz_deflate", "deflate", "nvcomp", framing=2),
+        "zlib": Decoder("gz_deflate", "deflate", "nvcomp", framing=1),
     }
 )
 """By compressor, those inside of Blosc too. The one place that says which implementation is the default."""
@@ -55,7 +59,7 @@ class Way:
     """
 
     codec: str
-    own: str | None
+    own: str
     nvcomp: Nvcomp | None
     why: str | None
 
@@ -65,19 +69,19 @@ class Way:
         return "own kernel" if self.nvcomp is None else self.nvcomp.title
 
     def add(self, b: Builder, streams: Streams, src: Places, dst: Places, rows: Column) -> None:
-        """Add the decoding of streams from `src` to `dst`, for these rows of a window: a launch of each at most."""
+        """Add the decoding of streams from `src` to `dst`, for these rows of a window: a launch of each at most, and
+        one for the checksums of what nvCOMP decodes, which our kernels verify themselves."""
         odd = self._odd(b, streams)
         ours, theirs = np.flatnonzero(odd != Problem.NONE), np.flatnonzero(odd == Problem.NONE)
         if self.nvcomp is None:
             ours, theirs = theirs, ours
         for picked, by in ((theirs, self._nvcomp), (ours, self._own)):
-            part = streams.take(picked)
-            by(b, src.take(picked), part.size, dst.take(picked), part.room, rows[picked])
+            by(b, streams.take(picked), src.take(picked), dst.take(picked), rows[picked])
         self._tell(b, odd)
 
     def _odd(self, b: Builder, streams: Streams) -> NDArray[np.int8]:
         """Why nvCOMP is not to have a stream; nothing where it is, and where there is no choice."""
-        if self.nvcomp is None or self.own is None or not len(streams):
+        if self.nvcomp is None or not len(streams):
             return np.zeros(len(streams), np.int8)
         odd, name = streams.odd.copy(), str(DECODERS[self.codec].nvcomp)
         for room in np.unique(streams.room)[::-1].tolist():
@@ -86,13 +90,21 @@ class Way:
             mark(odd, streams.room == room, Problem.MEMORY)
         return odd
 
-    def _own(self, b: Builder, src: Places, size: Column, dst: Places, room: Column, rows: Column) -> None:
-        if self.own is not None:
-            launch.streams(b, self.own, src, size, dst, room, rows)
+    def _own(self, b: Builder, streams: Streams, src: Places, dst: Places, rows: Column) -> None:
+        framing = DECODERS[self.codec].framing
+        told = () if framing is None else (np.uint32(framing),)
+        size = streams.before + streams.size + streams.behind
+        launch.streams(b, self.own, src + -streams.before, size, dst, streams.room, rows, *told)
 
-    def _nvcomp(self, b: Builder, src: Places, size: Column, dst: Places, room: Column, rows: Column) -> None:
-        if self.nvcomp is not None:
-            launch.nvcomp(b, self.nvcomp, str(DECODERS[self.codec].nvcomp), src, size, dst, room, rows)
+    def _nvcomp(self, b: Builder, streams: Streams, src: Places, dst: Places, rows: Column) -> None:
+        if self.nvcomp is None:
+            return
+        name = str(DECODERS[self.codec].nvcomp)
+        launch.nvcomp(b, self.nvcomp, name, src, streams.size, dst, streams.room, rows)
+        for check in (Check.CRC32, Check.ADLER32):
+            has = np.flatnonzero(streams.check == check)
+            expected = streams.expected[has].astype(np.int64)
+            launch.checksum(b, check.name.lower(), dst.take(has), streams.room[has], expected, rows[has])
 
     def _tell(self, b: Builder, odd: NDArray[np.int8]) -> None:
         for reason, n in zip(*np.unique(odd, return_counts=True), strict=True):
@@ -102,13 +114,11 @@ class Way:
                 b.tell(Share(self.codec, "own kernel", WORDS[Problem(int(reason))], int(n)))
 
 
-def way_of(codec: str, nvcomp: Nvcomp | None, asked: Asked) -> Way | str:
-    """How a compressor is decoded with the nvCOMP that there is, if any; or why it is not decoded on a device."""
+def way_of(codec: str, nvcomp: Nvcomp | None, asked: Asked) -> Way:
+    """How a compressor is decoded with the nvCOMP that there is, if any."""
     decoder = DECODERS[codec]
     if decoder.nvcomp is None:
         return Way(codec, decoder.own, None, None)
-    if asked == "own" and decoder.own is None:
-        return f"there is no kernel of our own for {codec}"
     if asked == "own":
         return Way(codec, decoder.own, None, "asked for")
     if asked == "auto" and decoder.first == "own":
@@ -116,7 +126,7 @@ def way_of(codec: str, nvcomp: Nvcomp | None, asked: Asked) -> Way | str:
     why_not = "nvCOMP is not there" if nvcomp is None else nvcomp.why_not(decoder.nvcomp)
     if why_not is None:
         return Way(codec, decoder.own, nvcomp, None if asked == "auto" else "asked for")
-    return Way(codec, decoder.own, None, why_not) if decoder.own else f"{codec} has no other decoder, and {why_not}"
+    return Way(codec, decoder.own, None, why_not)
 
 
 def asked_of(codecs: Any) -> dict[str, Asked]:
@@ -133,9 +143,8 @@ def asked_of(codecs: Any) -> dict[str, Asked]:
     for name, word in codecs.items():
         if name not in DECODERS:
             raise ValueError(f"codecs: {name!r} is none of {', '.join(DECODERS)}")
-        if _word(word) != "auto" and getattr(DECODERS[name], word) is None:
-            other = "nvCOMP only" if word == "own" else "a kernel of our own only"
-            raise ValueError(f"codecs: {name} is decoded by {other}")
+        if _word(word) == "nvcomp" and DECODERS[name].nvcomp is None:
+            raise ValueError(f"codecs: {name} is decoded by a kernel of our own only")
         found[name] = _word(word)
     return found
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from types import MappingProxyType
 
 import numpy as np
@@ -112,6 +111,7 @@ def zlib_streams(slab: NDArray[np.uint8], offset: Column, size: Column, room: Co
     rows = _good(problem)
     tail = heads(slab, offset[rows] + size[rows] - 4, np.full(len(rows), 4), 4)
     streams = Streams.of(rows, offset[rows] + 2, size[rows] - 6, room[rows])
+    streams.before[:], streams.behind[:] = 2, 4
     streams.check[:] = Check.ADLER32
     streams.expected[:] = little(tail[:, ::-1], 0, 4)
     return Frames(streams, problem)
@@ -122,13 +122,12 @@ def zlib_streams(slab: NDArray[np.uint8], offset: Column, size: Column, room: Co
 GZIP_HEADER, GZIP_TRAILER = 10, 8
 
 
-def gzip_members(slab: NDArray[np.uint8], offset: Column, size: Column, room: Column, *, bare: bool = False) -> Frames:
-    """gzip members (RFC 1952), one a chunk: header, raw DEFLATE, CRC-32 and decoded size as u32le.
+def gzip_members(slab: NDArray[np.uint8], offset: Column, size: Column, room: Column) -> Frames:
+    """gzip members (RFC 1952): header, raw DEFLATE (the stream given), CRC-32 and decoded size as u32le.
 
-    The streams are the members as they are (what nvCOMP's gzip takes), or the DEFLATE within them if `bare`. Where
-    one member ends can't be known without decoding it. A chunk of several, or with bytes after the last, is
-    recognised by its last eight bytes: they are not the size of the whole (a problem here), or not its checksum (seen
-    after decoding); either way the host decodes it, and so it does where decoding gives another size.
+    Where a member ends can't be known without decoding it. A chunk of several, or with bytes after the last, is
+    recognised by its last eight bytes: they are not the size of the whole (then all of the chunk is the stream, and
+    none for nvCOMP), or not its checksum (seen after decoding, and left to the host).
     """
     check_rows(slab, offset, size, room)
     problem = _limited(size, room, "gzip")
@@ -139,18 +138,21 @@ def gzip_members(slab: NDArray[np.uint8], offset: Column, size: Column, room: Co
     mark(problem, wrong, Problem.FORMAT)
     rows = _good(problem)
     tail = heads(slab, offset[rows] + size[rows] - 8, np.full(len(rows), 8), 8)
-    problem[rows[little(tail, 4, 4) != room[rows]]] = Problem.SIZE
     header = np.full(len(size), GZIP_HEADER, np.int64)
-    for row in np.flatnonzero((problem == Problem.NONE) & (flags != 0)):
+    for row in rows[flags[rows] != 0]:
         view = slab[offset[row] : offset[row] + size[row] - GZIP_TRAILER - 2].data
         header[row] = _gzip_header(view, int(flags[row]))
     mark(problem, header < 0, Problem.TRUNCATED)
     keep = problem[rows] == Problem.NONE
     rows, tail = rows[keep], tail[keep]
-    skip, cut = (header[rows], GZIP_TRAILER) if bare else (np.zeros(len(rows), np.int64), 0)
-    streams = Streams.of(rows, offset[rows] + skip, size[rows] - skip - cut, room[rows])
-    streams.check[:] = Check.CRC32
-    streams.expected[:] = little(tail, 0, 4)
+    alone = little(tail, 4, 4) == room[rows]
+    before, behind = header[rows] * alone, GZIP_TRAILER * alone
+    streams = Streams.of(rows, offset[rows] + before, size[rows] - before - behind, room[rows])
+    streams.before[:], streams.behind[:] = before, behind
+    streams.check[alone] = Check.CRC32
+    streams.expected[alone] = little(tail[alone], 0, 4)
+    mark(streams.odd, ~alone, Problem.MEMBERS)
+    mark(streams.odd, flags[rows] & 2 != 0, Problem.CHECKSUM)
     return Frames(streams, problem)
 
 
@@ -375,7 +377,7 @@ Reader = Callable[[NDArray[np.uint8], Column, Column, Column], Frames]
 READERS: Mapping[str, Reader] = MappingProxyType(
     {
         "zstd": zstd_frames,
-        "gzip": partial(gzip_members, bare=True),
+        "gzip": gzip_members,
         "zlib": zlib_streams,
         "deflate": deflate_streams,
         "snappy": snappy_blocks,

@@ -38,7 +38,7 @@ THREADS, WIDE = 128, 256
 STREAMS, PAIR = THREADS // 32, 64
 """Streams of a block, where a warp decodes one; threads of a block that decodes one by two warps."""
 
-PAIRED = frozenset({"gz_zstd"})
+PAIRED = frozenset({"gz_deflate", "gz_zstd"})
 """Decoders of which a block of two warps takes one stream."""
 
 PIECE = 16 << 10
@@ -90,12 +90,17 @@ def code_of(dtype: np.dtype[Any]) -> int | None:
     return CODES.get(dtype.name)
 
 
-def streams(b: Builder, kernel: str, src: Places, size: Column, dst: Places, room: Column, rows: Column) -> None:
-    """Decode streams of `size[i]` bytes to exactly `room[i]` bytes; `rows` are those of the window they belong to."""
+def streams(
+    b: Builder, kernel: str, src: Places, size: Column, dst: Places, room: Column, rows: Column, *first: np.generic
+) -> None:
+    """Decode streams of `size[i]` bytes to exactly `room[i]` bytes; `rows` are those of the window they belong to.
+
+    `first` are the kernel's arguments in front of the columns.
+    """
     if len(rows):
         columns = (b.column(src), b.column(size), b.column(dst), b.column(room), b.status(rows))
         each, threads = (1, PAIR) if kernel in PAIRED else (STREAMS, THREADS)
-        b.launch(kernel, -(-len(rows) // each), threads, (*columns, np.uint32(len(rows))))
+        b.launch(kernel, -(-len(rows) // each), threads, (*first, *columns, np.uint32(len(rows))))
 
 
 def nvcomp(

@@ -59,6 +59,7 @@ class Problem(IntEnum):
     EMPTY = 10
     CODEC = 11
     MEMORY = 12
+    MEMBERS = 13
 
 
 WORDS: Mapping[Problem, str] = MappingProxyType(
@@ -75,6 +76,7 @@ WORDS: Mapping[Problem, str] = MappingProxyType(
         Problem.EMPTY: "it, or a part of it, holds nothing",
         Problem.CODEC: "its compressor is not known",
         Problem.MEMORY: "nvCOMP needs more temporary memory for it than there is",
+        Problem.MEMBERS: "it has several members, or bytes behind the last",
     }
 )
 """What each problem is in words, as `explain()` says it."""
@@ -87,7 +89,8 @@ class Streams:
     `row` is the chunk a stream belongs to; its `size` bytes lie at `source` in the slab and decode to exactly `room`
     bytes, which belong at `target` within the decoded chunk. `expected` (uint64[m]) is the checksum of the decoded
     bytes where `check` (int8[m], a `Check`) names one. `odd` (int8[m], a `Problem`) is why nvCOMP is not to have a
-    stream that is well-formed. Other columns are int64[m].
+    stream that is well-formed. `before` and `behind` are bytes around the stream that frame it (zlib's and gzip's),
+    which our kernels look at. Other columns are int64[m].
     """
 
     row: Column
@@ -98,6 +101,8 @@ class Streams:
     check: NDArray[np.int8]
     expected: NDArray[np.uint64]
     odd: NDArray[np.int8]
+    before: Column
+    behind: Column
 
     def __len__(self) -> int:
         return len(self.row)
@@ -108,7 +113,7 @@ class Streams:
         m = len(row)
         at = np.zeros(m, np.int64) if target is None else target
         check, expected, odd = np.full(m, Check.NONE, np.int8), np.zeros(m, np.uint64), np.zeros(m, np.int8)
-        return cls(row, source, size, at, room, check, expected, odd)
+        return cls(row, source, size, at, room, check, expected, odd, np.zeros(m, np.int64), np.zeros(m, np.int64))
 
     @classmethod
     def joined(cls, parts: list[Streams]) -> Streams:

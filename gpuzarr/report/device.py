@@ -24,8 +24,8 @@ class DeviceWork:
     decoded, why
         Where chunks are decoded, "device" or "host", and why there.
     on_host
-        Chunks of a read decoded on the device that it does not take (dictionaries, several members): the host decodes
-        them, in windows of their own.
+        Chunks of a read decoded on the device that it does not take (dictionaries, odd headers): the host decodes them,
+        in windows of their own.
     streams
         By compressor: whose code decodes how many streams there, and why that one.
     windows, uploads, uploaded_bytes

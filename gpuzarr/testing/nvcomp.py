@@ -209,7 +209,7 @@ def _zstd(data: Bytes, room: int) -> bytes | None:
 
 
 def _gzip(data: Bytes, room: int) -> bytes | None:
-    found = gzip_members(*_only_row(data, room), bare=True)
+    found = gzip_members(*_only_row(data, room))
     _looked_at("gzip", found)
     return _deflate(data[int(found.streams.source[0]) :], room)
 
