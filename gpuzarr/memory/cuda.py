@@ -45,7 +45,7 @@ class DeviceMemory:
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any], order: str = "C") -> Any:
         """A new array. Raises UnsupportedError for data types that are no fixed number of plain bytes."""
-        if dtype.hasobject or dtype.kind in "OT" or dtype.char in "gG":
+        if dtype.hasobject or dtype.kind in "OT" or dtype.type in (np.longdouble, np.clongdouble):
             what = f'there are no arrays of {dtype} on a device: read them with meta_array="cpu"'
             raise UnsupportedError(what, feature=f"{dtype} on a device")
         try:
