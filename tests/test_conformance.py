@@ -93,3 +93,15 @@ def test_a_device_reads_every_store_as_the_host_does(
     wrong = {case: verdict for case, verdict in found.items() if verdict != "pass" and case not in ALONE | refused}
     assert wrong == {}
     assert len(found) - len(refused) > 400
+
+
+@pytest.mark.parametrize("memory", ["cpu", "simulated"])
+def test_every_n5_container_is_read_right(memory: str, folder: Path) -> None:
+    check = runpy.run_path(str(folder / "check.py"), run_name="check")
+    cases = json.loads((folder / "expected.json").read_text())["cases"]
+    containers = {case: wanted["expect"] for case, wanted in cases.items() if wanted["kind"] == "n5"}
+    assert containers
+    for case, wanted in containers.items():
+        array = gpuzarr.open_array(str(folder / case), mode="r", meta_array=memory)
+        found = testing.to_host(array[...])
+        assert check["canonical"](found) == wanted["sha256"], case
