@@ -171,7 +171,7 @@ def _serializer(data_type: DataType, before: Sequence[CodecConfig]) -> CodecConf
     """The array-to-bytes codec of format 3: `bytes` says the byte order where elements have one, or may have it."""
     if data_type.is_object:
         return CodecConfig(_OBJECTS[data_type.name])
-    if any(codec.name not in ("reshape", "transpose") for codec in before):
+    if any(codec.name not in ("reshape", "transpose", "zarrs.squeeze") for codec in before):
         return BytesCodec("little").to_config()
     little = plain(data_type.wire).newbyteorder("<")
     return BytesCodec(None if little == little.newbyteorder(">") else "little").to_config()

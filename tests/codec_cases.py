@@ -68,6 +68,7 @@ def _reshaped() -> Iterator[Case]:
         "cut": [codec("reshape", shape=[4, -1, 2]), LITTLE, CRC],
         "cut-turned": [codec("reshape", shape=[8, 3, 2]), turned, BIG],
         "turned-cut": [turned, codec("reshape", shape=[8, -1]), TURN, LITTLE],
+        "squeezed": [codec("reshape", shape=[1, [0], -1]), codec("zarrs.squeeze"), TURN, BIG],
         "twice": [codec("reshape", shape=[-1]), codec("reshape", shape=[3, 4, 4]), turned, LITTLE],
         "in-shards": [sharding((3, 2, 4), [codec("reshape", shape=[[0], -1]), TURN, LITTLE, ZSTD])],
         "shards": [codec("reshape", shape=[[0, 1], [2]]), sharding((6, 2), [LITTLE, CRC])],

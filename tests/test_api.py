@@ -372,7 +372,7 @@ def test_codecs_of_numcodecs_and_gpuzarr_are_taken_too() -> None:
         ({"filters": [{"name": "transpose", "configuration": {"order": [0, 0]}}]}, MetadataError),
         ({"filters": [{"name": "transpose", "configuration": {"order": [0, 1]}}]}, MetadataError),
         ({"compressors": "vlen-utf8"}, MetadataError),
-        ({"compressors": "zfp"}, UnsupportedError),
+        ({"compressors": "zfp"}, MetadataError),
         ({"zarr_format": 2, "compressors": ["zlib", "zlib"]}, MetadataError),
         ({"zarr_format": 2, "compressors": "bytes"}, UnknownCodecError),
         ({"zarr_format": 2, "compressors": {"name": "bytes"}}, MetadataError),

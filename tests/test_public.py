@@ -14,7 +14,7 @@ import pytest
 
 import gpuzarr
 from gpuzarr.cli import doctor
-from gpuzarr.codecs.registry import CODECS, LATER
+from gpuzarr.codecs.registry import CODECS
 from gpuzarr.execute import choice
 from gpuzarr.testing.emulator.build import find_compiler
 
@@ -186,8 +186,3 @@ PAGES = ["README.md", "CHANGELOG.md", *sorted(f"docs/{page.name}" for page in (R
 def test_documents_link_to_what_is_there(file: str) -> None:
     links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", (ROOT / file).read_text("utf-8"))
     assert [link for link in links if not ((ROOT / file).parent / link).exists()] == []
-
-
-def test_the_limits_name_every_codec_that_is_refused() -> None:
-    text = (ROOT / "docs/limits.md").read_text("utf-8")
-    assert {name for name in LATER if f"`{name}`" not in text} == set()

@@ -47,12 +47,14 @@ PYTHON_CODE = {
     **dict.fromkeys(("bitround", "cast_value", "n5_default", "packbits", "scale_offset"), "numpy"),
     **dict.fromkeys(("gzip", "zlib"), "Python's zlib"),
     "crc32c": "google-crc32c",
+    "zarrs.gdeflate": "Python, by gpuzarr",
     "zfp": "zfpy",
 }
 """Whose code runs where the compiled module does not; numcodecs' for the rest."""
 NO_CODE = {
     "bytes": "part of the copy into the result",
     "reshape": "part of the copy into the result",
+    "zarrs.squeeze": "part of the copy into the result",
     "transpose": "part of the copy into the result",
     "sharding_indexed": "part of the plan",
 }
@@ -61,6 +63,7 @@ CODEC_COLUMNS = ("codec", "runs_on", "code", "why_not", "device")
 ON_DEVICE = {
     "bytes": "part of the copy into the result",
     "reshape": "part of the copy into the result",
+    "zarrs.squeeze": "part of the copy into the result",
     "n5_default": "on the host first: there is no n5_default for devices",
     "transpose": "part of the copy into the result",
     "sharding_indexed": "part of the plan",
@@ -71,6 +74,8 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "bitround": {"keepbits": 8},
     "blosc": {"cname": "lz4"},
     "cast_value": {"data_type": "int16"},
+    "conditional": {"codecs": [{"name": "gzip", "configuration": {"level": 1}}]},
+    "zarrs.gdeflate": {"level": 5},
     "zfp": {"mode": "reversible"},
 }
 """Configurations of codecs that are bound to see where they run."""

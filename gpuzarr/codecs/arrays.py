@@ -15,7 +15,7 @@ from gpuzarr.codecs.base import Elements, Stage
 from gpuzarr.codecs.foreign import ForeignCodec
 from gpuzarr.codecs.registry import Codec
 from gpuzarr.codecs.rounding import BitroundCodec
-from gpuzarr.codecs.structure import ReshapeCodec, TransposeCodec, TurnStage
+from gpuzarr.codecs.structure import ReshapeCodec, SqueezeCodec, TransposeCodec, TurnStage
 from gpuzarr.codecs.values import CastValueCodec, ScaleOffsetCodec
 from gpuzarr.errors import MetadataError, UnsupportedError
 
@@ -66,7 +66,7 @@ def before(codecs: Sequence[Codec], elements: Elements) -> Before:
     for codec in codecs:
         if isinstance(codec, TransposeCodec):
             found = _turn(found, codec)
-        elif isinstance(codec, ReshapeCodec):
+        elif isinstance(codec, ReshapeCodec | SqueezeCodec):
             found = _reshape(found, codec)
         elif is_filter(codec):
             found = _filter(found, codec)  # type: ignore[arg-type]  # is_filter says what it is
@@ -92,7 +92,7 @@ def _turn(found: Before, codec: TransposeCodec) -> Before:
     return replace(found, groups=None, elements=elements, stages=(*found.stages, stage), apart=False)
 
 
-def _reshape(found: Before, codec: ReshapeCodec) -> Before:
+def _reshape(found: Before, codec: ReshapeCodec | SqueezeCodec) -> Before:
     sizes = codec.sizes(found.elements.shape)
     if sizes == found.elements.shape:
         return found

@@ -26,7 +26,7 @@ from gpuzarr.codecs.packbits import PackBitsCodec
 from gpuzarr.codecs.registry import Codec, make
 from gpuzarr.codecs.rounding import BitroundCodec
 from gpuzarr.codecs.shards import Shard, WholeShardStage
-from gpuzarr.codecs.structure import BytesCodec, ReshapeCodec, ShardingCodec, SwapStage, TransposeCodec
+from gpuzarr.codecs.structure import BytesCodec, ReshapeCodec, ShardingCodec, SqueezeCodec, SwapStage, TransposeCodec
 from gpuzarr.codecs.zfp import ZfpCodec
 from gpuzarr.dtypes import BITS, DataType, from_v3
 from gpuzarr.errors import CodecError, GpuzarrError, MetadataError
@@ -50,7 +50,7 @@ MAX_INDEX = 1 << 30
 ArrayBytes = PackBitsCodec | ZfpCodec
 """An array-to-bytes codec that is a stage."""
 
-ARRAYS = TransposeCodec | ReshapeCodec | Arithmetic | BytesCodec | ArrayBytes | ShardingCodec
+ARRAYS = TransposeCodec | ReshapeCodec | SqueezeCodec | Arithmetic | BytesCodec | ArrayBytes | ShardingCodec
 """Codecs that arrays go into, whatever they make of them."""
 
 BYTES = Wire(np.dtype(np.uint8), 0)

@@ -17,7 +17,7 @@ from gpuzarr.codecs.base import Buffer, NativeOp, put, unknown_members
 from gpuzarr.errors import MetadataError
 from gpuzarr.metadata import CodecConfig
 
-__all__ = ["BytesCodec", "ReshapeCodec", "ShardingCodec", "SwapStage", "TransposeCodec", "TurnStage"]
+__all__ = ["BytesCodec", "ReshapeCodec", "ShardingCodec", "SqueezeCodec", "SwapStage", "TransposeCodec", "TurnStage"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +130,29 @@ class ReshapeCodec:
 
     def _refusal(self, before: tuple[int, ...]) -> MetadataError:
         return MetadataError(f"reshape: no chunk of {before} has the shape {self.shape!r:.100}", field="codecs")
+
+
+@dataclass(frozen=True, slots=True)
+class SqueezeCodec:
+    """Leaves out axes of size 1 (zarrs' own, `zarrs.squeeze`).
+
+    >>> SqueezeCodec().sizes((4, 1, 3, 1))
+    (4, 3)
+    """
+
+    name = "zarrs.squeeze"
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> SqueezeCodec:
+        unknown_members(config, "zarrs.squeeze", set())
+        return cls()
+
+    def to_config(self) -> CodecConfig:
+        return CodecConfig("zarrs.squeeze")
+
+    def sizes(self, before: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape that it gives to a chunk of another."""
+        return tuple(n for n in before if n != 1)
 
 
 def _is_size(n: Any) -> bool:

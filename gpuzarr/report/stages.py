@@ -30,12 +30,16 @@ OF_NUMPY = {
 }
 PACKAGE = dict.fromkeys(OF_NUMPY, "numpy") | {
     "crc32c": "google-crc32c",
+    "gdeflate": "gpuzarr",
     "msgpack2": "msgpack",
     "pcodec": "pcodec",
     "zfp": "zfpy",
     "zfpy": "zfpy",
 }
 """Whose code decodes gpuzarr's own codecs there; numcodecs' decodes the rest."""
+
+SHAPES = ("reshape", "zarrs.squeeze")
+"""Codecs that are never a stage."""
 
 PLACE = {
     "plan": "planned, no pass",
@@ -105,7 +109,7 @@ def stages(
     bound, moved = list(chain.stages), list[CodecConfig]()
     objects, shard = chain.values, chain.shard
     for codec in codecs:
-        if codec.name == "reshape" or (codec.name == "transpose" and not _is_next(codec.name, bound)):
+        if codec.name in SHAPES or (codec.name == "transpose" and not _is_next(codec.name, bound)):
             yield Stage(codec.name, "layout" if chain.shard is None else "plan")
         elif codec.name in ("bytes", "endian") and not _is_next("bytes", bound):
             if device is not None and any(step.name == "bytes" for step in device.steps):
