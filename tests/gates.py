@@ -11,6 +11,7 @@ import re
 import subprocess
 import tempfile
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -22,7 +23,7 @@ WHEELS = ("nvidia-cuda-nvrtc", "nvidia-cuda-cuobjdump", "nvidia-cuda-nvdisasm", 
 
 _LOG = re.compile(
     r"Compiling entry function '(\w+)'.*?(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads.*?"
-    r"Used (\d+) registers",
+    r"Used (\d+) registers(?:[^\n]*?(\d+) bytes smem)?",
     re.DOTALL,
 )
 _FUNCTION = re.compile(r"Function : (\S+)")
@@ -42,13 +43,14 @@ class Promise:
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """One kernel for one architecture: bytes of stack and spills, registers, and its instructions, counted."""
+    """One kernel for one architecture: bytes of stack, spills and shared memory, registers, instructions by name."""
 
     name: str
     architecture: int
     registers: int
     stack: int
     spilled: int
+    shared: int
     instructions: Counter[str]
 
     def count(self, pattern: str) -> int:
@@ -79,25 +81,35 @@ def _folder() -> Path:
     return Path(next(iter(nvidia.cu13.__path__)))
 
 
+def tool(name: str) -> str:
+    """The path of a program of these wheels: cuobjdump, nvdisasm."""
+    return str(_folder() / "bin" / name)
+
+
 def build(source: Path, architecture: int) -> list[Built]:
     """The kernels of a source, compiled. Raises ValueError with the compiler's words for an error or a warning."""
-    cubin, log = _compile(source, architecture)
+    return compiled(source, architecture)[1]
+
+
+def compiled(source: Path, architecture: int, *options: str) -> tuple[bytes, list[Built]]:
+    """The same, with the cubin; `options` are NVRTC's."""
+    cubin, log = _compile(source, architecture, options)
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(cubin)
         file.flush()
-        command = [str(_folder() / "bin" / "cuobjdump"), "-sass", file.name]
+        command = [tool("cuobjdump"), "-sass", file.name]
         code = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    numbers = {m[1]: [int(number) for number in m.groups()[1:]] for m in _LOG.finditer(log)}
+    numbers = {m[1]: [int(number or 0) for number in m.groups()[1:]] for m in _LOG.finditer(log)}
     instructions = _instructions(code)
     if not numbers or numbers.keys() != instructions.keys():
         raise ValueError(f"{source.name}: the log has kernels {[*numbers]}, the code {[*instructions]}")
-    return [
-        Built(name, architecture, registers, stack, stored + loaded, instructions[name])
-        for name, (stack, stored, loaded, registers) in numbers.items()
+    return cubin, [
+        Built(name, architecture, registers, stack, stored + loaded, shared, instructions[name])
+        for name, (stack, stored, loaded, registers, shared) in numbers.items()
     ]
 
 
-def _compile(source: Path, architecture: int) -> tuple[bytes, str]:
+def _compile(source: Path, architecture: int, more: Sequence[str]) -> tuple[bytes, str]:
     from cuda.bindings import nvrtc
 
     def done(result: tuple[Any, ...]) -> Any:
@@ -106,7 +118,7 @@ def _compile(source: Path, architecture: int) -> tuple[bytes, str]:
         return result[1] if len(result) > 1 else None
 
     options = [f"--gpu-architecture=sm_{architecture}", "--std=c++17", "--ptxas-options=-v"]
-    options += [f"--include-path={folder}" for folder in {source.parent, KERNELS}]
+    options += [*more, *(f"--include-path={folder}" for folder in {source.parent, KERNELS})]
     program = done(nvrtc.nvrtcCreateProgram(source.read_bytes(), source.name.encode(), 0, [], []))
     (status,) = nvrtc.nvrtcCompileProgram(program, len(options), [option.encode() for option in options])
     log = b" " * done(nvrtc.nvrtcGetProgramLogSize(program))
