@@ -286,9 +286,10 @@ def create_array(
     data
         Values to store; they bring shape and dtype.
     chunks
-        The shape of a chunk (-1: the whole axis); "auto" gives at most 1 MiB.
+        The shape of a chunk (-1: the whole axis); "auto" gives at most 1 MiB. For an axis of chunks of several lengths
+        a list of these, or of pairs of a length and how often it comes: `[[5, 10, 5], 4]`, `[[5, [10, 99]], 4]`.
     shards
-        The shape of a shard, a multiple of the chunk's; None: every chunk is a value of its own.
+        The shape of a shard, a multiple of the chunk's, or lists as for `chunks`; None: chunks are values of their own.
     filters, serializer, compressors
         Codecs: a name, a dict as in the document, or a codec of gpuzarr, zarr or numcodecs; lists of them.
         "auto": none (for strings of any length in format 2, what makes bytes of them), the plain bytes, and zstd.
@@ -417,11 +418,11 @@ def _like(a: Any, how: dict[str, Any]) -> dict[str, Any]:
     """Shape and type as defaults; of an array in a store also chunks, fill value and, for the same type, codecs."""
     wanted: dict[str, Any] = {"shape": a.shape, "dtype": a.dtype}
     if isinstance(a, Array):
-        old, data_type = a.zarr_format == 2, a.metadata.data_type
+        old, data_type, cut = a.zarr_format == 2, a.metadata.data_type, a._chunking
         wanted |= {"dtype": data_type.wire if old else data_type.json, "zarr_format": a.zarr_format}
-        wanted |= {"chunks": a.chunks, "fill_value": a.fill_value}
+        wanted |= {"chunks": cut.chunks, "fill_value": a.fill_value}
         if "chunks" not in how:
-            wanted["shards"] = a.shards
+            wanted["shards"] = None if cut.inner is None else cut.outer
         if "dtype" not in how and how.get("zarr_format", a.zarr_format) == a.zarr_format:
             wanted |= {"filters": a.filters, "compressors": a.compressors}
             wanted |= {"order": a.order} if old else {"serializer": a.serializer}

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from gpuzarr import node, selection
 from gpuzarr.attributes import Attributes
 from gpuzarr.binding import Binding, bind_array
+from gpuzarr.chunking import Chunking
+from gpuzarr.edges import chunks_within, is_regular
 from gpuzarr.errors import SelectionError, ShapeError, UnsupportedError
 from gpuzarr.execute.small import SmallReads
 from gpuzarr.execute.source import Source
@@ -61,6 +63,7 @@ class Array:
         self._binding: Binding = bind_array(metadata, self._path, self._options.allow_pickle)
         self._folder = f"{self._path}/" if self._path else ""
         self._levels = self._binding.chain.levels
+        self._chunking = Chunking(metadata.shape, metadata.chunks, self._binding.chunks if self._levels else None)
         self._small = self._small_reads()
         self._reader = Reader.bind(self._source, self.dtype, self._binding, self._options, self._path)
 
@@ -68,6 +71,8 @@ class Array:
         """What reads small boxes without a plan, where results are NumPy's own arrays."""
         options, binding = self._options, self._binding
         if options.memory.name != "cpu" or options.order != "C" or not options.runner.native:
+            return None
+        if not is_regular(self._metadata.chunks):
             return None
         keys, pool = self._metadata.keys, options.runner.pool
         return SmallReads(
@@ -106,13 +111,34 @@ class Array:
 
     @property
     def chunks(self) -> tuple[int, ...]:
-        """The shape of a chunk: the smallest part that is decoded at once."""
-        return self._binding.chunks if self._levels else self._metadata.chunks
+        """The shape of a chunk: the smallest part that is decoded at once.
+
+        Raises UnsupportedError where chunks have several shapes: see `read_chunk_sizes`.
+        """
+        return self._chunking.uniform(self._chunking.chunks, "read_chunk_sizes")
 
     @property
     def shards(self) -> tuple[int, ...] | None:
-        """The shape of a shard, if chunks are stored in shards."""
-        return self._metadata.chunks if self._levels else None
+        """The shape of a shard, if chunks are stored in shards.
+
+        Raises UnsupportedError where shards have several shapes: see `write_chunk_sizes`.
+        """
+        return self._chunking.uniform(self._chunking.outer, "write_chunk_sizes") if self._levels else None
+
+    @property
+    def read_chunk_sizes(self) -> tuple[tuple[int, ...], ...]:
+        """The lengths of chunks along each axis, the last one cut at the end of the array (as `dask.array` has them).
+
+        >>> import gpuzarr
+        >>> gpuzarr.zeros((20, 7), chunks=[[5, 15], 4], store={}).read_chunk_sizes
+        ((5, 15), (4, 3))
+        """
+        return self._chunking.sizes()
+
+    @property
+    def write_chunk_sizes(self) -> tuple[tuple[int, ...], ...]:
+        """The same of what is stored under one key: of shards, where there are."""
+        return self._chunking.stored_sizes()
 
     @property
     def fill_value(self) -> Any:
@@ -201,7 +227,7 @@ class Array:
     @property
     def cdata_shape(self) -> tuple[int, ...]:
         """Chunks along each axis."""
-        return grid_shape(self.shape, self.chunks)
+        return grid_shape(self.shape, self._chunking.chunks)
 
     @property
     def nchunks(self) -> int:
@@ -211,8 +237,7 @@ class Array:
     @property
     def nchunks_initialized(self) -> int:
         """Chunks that are stored; for a sharded array, the chunks of its stored shards."""
-        per = math.prod(o // i for o, i in zip(self._metadata.chunks, self.chunks, strict=True))
-        return per * sum(1 for _ in self._chunk_keys())
+        return sum(self._chunking.in_shard(coords) for _, coords in self._chunk_keys())
 
     def nbytes_stored(self) -> int:
         """Bytes of all values under the array's path, documents included."""
@@ -393,8 +418,9 @@ class Array:
     def __iter__(self) -> Iterator[Any]:
         if not self.shape:
             raise TypeError("iteration over a 0-d array")
-        for start in range(0, len(self), self._metadata.chunks[0]):
-            yield from self[start : start + self._metadata.chunks[0]]
+        edge = self._metadata.chunks[0]
+        for k in range(chunks_within(len(self), edge)):
+            yield from self[k * edge : (k + 1) * edge]
 
     def __len__(self) -> int:
         if not self.shape:
@@ -420,6 +446,9 @@ class Array:
     def resize(self, shape: int | Sequence[int]) -> None:
         """Change the shape. What falls outside is removed; what is new reads as the fill value.
 
+        Along an axis of chunks of several lengths these stay as they are; if they do not reach to the new end, one more
+        chunk takes the rest (in shards: of a multiple of the chunks in them), as in Zarr-Python.
+
         >>> import gpuzarr
         >>> a = gpuzarr.zeros((4, 4), chunks=(3, 3), store={})
         >>> a[...] = 1
@@ -432,8 +461,9 @@ class Array:
             what = f"an array of {self.ndim} axes can't be resized to {shape!r}"
             raise ShapeError(what, shape=self.shape, wanted=new)
         node.require_writable(self._store, self._path)
-        metadata = replace(self._metadata, shape=new)
-        metadata.documents()  # what can't be written is refused before anything is removed
+        metadata = self._chunking.resized(self._metadata, new)
+        metadata.documents()  # what can't be written, or bound, is refused before anything is removed
+        bind_array(metadata, self._path, self._options.allow_pickle)
         self._clear_outside(new)
         node.save_array(self._store, self._path, metadata)
         self._set(metadata)
@@ -449,18 +479,11 @@ class Array:
                 self._store.delete(key)
         fill = np.asarray(self._binding.fill, self._binding.raw)
         fill = fill if fill.dtype == self.dtype else fill.view(self.dtype)
-        for k, n in enumerate(kept):
-            end = min(self.shape[k], grid[k] * self._metadata.chunks[k])
-            if n < end and all(kept):
-                border = (*map(slice, kept[:k]), slice(n, end), *(slice(0, m) for m in self._ends(grid, k)))
-                self._write(selection.select(border, self.shape), fill)
-
-    def _ends(self, grid: tuple[int, ...], axis: int) -> list[int]:
-        ends = [min(n, g * c) for n, g, c in zip(self.shape, grid, self._metadata.chunks, strict=True)]
-        return ends[axis + 1 :]
+        for border in self._chunking.borders(kept):
+            self._write(selection.select(border, self.shape), fill)
 
     def append(self, data: Any, axis: int = 0) -> tuple[int, ...]:
-        """Grow along an axis by `data` and return the new shape.
+        """Grow along an axis by `data` and return the new shape; for the chunks it gets see `resize`.
 
         >>> import gpuzarr, numpy as np
         >>> a = gpuzarr.array(np.arange(3), store={})
@@ -555,9 +578,9 @@ class Array:
         return Info(self, complete=True)
 
     def __repr__(self) -> str:
-        shards = f" shards={self.shards}" if self.shards else ""
+        shards = f" shards={self._chunking.outer}" if self._levels else ""
         where = f"{self._store.url}{self.name if self._path else ''}"
-        return f"<Array {where} shape={self.shape} dtype={self.dtype} chunks={self.chunks}{shards}>"
+        return f"<Array {where} shape={self.shape} dtype={self.dtype} chunks={self._chunking.chunks}{shards}>"
 
     def _repr_html_(self) -> str:
         from gpuzarr.html import array_html

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Boxes", "ChunkSpec", "Layout", "Points", "Tables", "Tiles", "permute_columns"]
+__all__ = ["Boxes", "ChunkSpec", "Layout", "Points", "Tables", "Tiles", "join", "permute_columns"]
 
 Column = NDArray[np.int64]
 
@@ -119,6 +119,20 @@ class Points:
 
 
 Tiles = Boxes | Tables | Points
+
+
+def join(parts: list[Tiles]) -> Tiles:
+    """Tiles of one kind, one part after another; tables are those of all of them."""
+    first = parts[0]
+    if isinstance(first, Tables):
+        runs = {n: np.concatenate([getattr(p, n) for p in parts]) for n in ("first", "count")}
+        return replace(first, first=runs["first"], count=runs["count"])
+    if isinstance(first, Boxes):
+        return Boxes(*(np.concatenate([getattr(p, n) for p in parts]) for n in ("source", "target", "count", "step")))
+    table = {n: np.concatenate([getattr(p, n) for p in parts]) for n in ("count", "positions", "targets")}
+    before = np.cumsum([0, *(len(p.targets) for p in parts if isinstance(p, Points))])
+    starts = [p.first + n for p, n in zip(parts, before, strict=False) if isinstance(p, Points)]
+    return Points(np.concatenate(starts), **table)
 
 
 def permute_columns(column: Column, order: tuple[int, ...]) -> Column:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gpuzarr.codecs.chain import Chain, bind
+from gpuzarr.codecs.chain import Chain, Kin, bind
 from gpuzarr.dtypes import plain
+from gpuzarr.edges import is_regular, lengths_within
 from gpuzarr.errors import GpuzarrError, MetadataError, UnknownCodecError, UnsupportedError
 from gpuzarr.metadata import ArrayMetadata, is_big
 
@@ -69,8 +70,27 @@ def _bind(metadata: ArrayMetadata, allow_pickle: bool) -> Binding:
     if raw.names is not None and raw == raw_wire and not is_big(metadata.codecs):
         raw = raw_wire = np.dtype(f"V{raw.itemsize}")
     fill = None if data_type.is_object else _element(metadata)
-    chain = bind(metadata.codecs, metadata.chunks, raw, raw_wire, data_type, fill, allow_pickle)
+
+    def bound(shape: tuple[int, ...]) -> Chain:
+        return bind(metadata.codecs, shape, raw, raw_wire, data_type, fill, allow_pickle)
+
+    chain = bound(metadata.largest)
+    if not is_regular(metadata.chunks):
+        chain = replace(chain, kin=Kin(chain, bound))
+        _check_shards(chain, metadata)
     return Binding(chain, raw, _fill(metadata, chain, raw))
+
+
+def _check_shards(chain: Chain, metadata: ArrayMetadata) -> None:
+    """Inner chunks divide shards of every shape, of which one is bound so far."""
+    if chain.shard is None:
+        return
+    level = chain.shard.level
+    for k, axis in enumerate(level.order):
+        for length in lengths_within(metadata.shape[axis], metadata.chunks[axis]):
+            if length % level.chunk[k]:
+                what = f"inner chunks {level.chunk} do not divide shards of {length} elements along axis {axis}"
+                raise MetadataError(what, field="codecs")
 
 
 def _fill(metadata: ArrayMetadata, chain: Chain, raw: np.dtype[Any]) -> Any:

@@ -19,6 +19,7 @@ from gpuzarr.binding import bind_array
 from gpuzarr.codecs.foreign import FILTERS
 from gpuzarr.codecs.n5 import is_only_read
 from gpuzarr.dtypes import same_fill
+from gpuzarr.edges import Edge
 from gpuzarr.errors import MetadataError, StoreError, UnsupportedError
 from gpuzarr.metadata import ArrayMetadata, CodecConfig, GroupMetadata
 from gpuzarr.options import Options
@@ -119,7 +120,7 @@ def _kept(array: Array) -> dict[str, Any]:
     metadata = array.metadata
     same: dict[str, Any] = {
         "shape": array.shape,
-        "chunks": array.chunks,
+        "chunks": array._chunking.chunks,
         "fill_value": array.fill_value,
         "attributes": metadata.attributes,
         "filters": list(array.filters),
@@ -134,10 +135,10 @@ def _kept(array: Array) -> dict[str, Any]:
 
 
 def _shards(array: Array) -> dict[str, Any] | None:
-    if array.shards is None:
+    if array._chunking.inner is None:
         return None
     outer = next(codec for codec in array.metadata.codecs if codec.name == "sharding_indexed")
-    return {"shape": array.shards, "index_location": outer.configuration["index_location"]}
+    return {"shape": array._chunking.outer, "index_location": outer.configuration["index_location"]}
 
 
 def _dtype_v2(array: Array) -> Any:
@@ -217,7 +218,7 @@ def _as_v2(array: Array) -> dict[str, Any]:
     return {
         "shape": array.shape,
         "dtype": object if objects else metadata.data_type.dtype.newbyteorder(">" if big else "<"),
-        "chunks": array.chunks,
+        "chunks": array._chunking.chunks,
         "filters": [*first, *after],
         "compressors": last,
         "order": order,
@@ -253,7 +254,7 @@ def _stored_alike(job: CopyJob, path: str, source: ArrayMetadata, target: ArrayM
     """Whether the same stored values are the same elements under both documents."""
     one = bind_array(source, path, job.options.allow_pickle)
     two = bind_array(target, path, job.options.allow_pickle)
-    same = one.raw == two.raw and source.data_type.dtype == target.data_type.dtype
+    same = one.raw == two.raw and source.data_type.dtype == target.data_type.dtype and source.chunks == target.chunks
     return same and one.chain == two.chain and same_fill(one.fill, two.fill, target.data_type)
 
 
@@ -275,13 +276,20 @@ def _part(store: Store, key: str, part: ByteRange | None) -> Buffer:
 
 def _regions(old: Array, new: Array) -> Iterator[tuple[slice, ...]]:
     """Regions that are the array: whole units of writing of the new one, as wide as the old ones if there is room."""
-    least = new.shards or new.chunks
-    edges = [n * max(1, -(-m // n)) for n, m in zip(least, old.shards or old.chunks, strict=True)]
+    least = new.metadata.largest
+    edges = [n * max(1, -(-m // n)) for n, m in zip(least, old.metadata.largest, strict=True)]
     if math.prod(edges) * max(1, new.dtype.itemsize) > REGION:
         edges = list(least)
     for axis in reversed(range(new.ndim)):  # as many along the last axes as there is room for
         room = REGION // max(1, math.prod(edges) * new.dtype.itemsize)
         edges[axis] *= max(1, min(room, -(-new.shape[axis] // edges[axis])))
-    starts = (range(0, n, edge) for n, edge in zip(new.shape, edges, strict=True))
-    for corner in product(*starts):
-        yield tuple(slice(at, min(at + edge, n)) for at, edge, n in zip(corner, edges, new.shape, strict=True))
+    yield from product(*map(_runs, new.shape, new.metadata.chunks, edges))
+
+
+def _runs(n: int, edge: Edge, width: int) -> Iterator[slice]:
+    """An axis of `n` elements in runs of whole chunks, of at most `width` elements (one chunk at least)."""
+    at = 0
+    while at < n:
+        stop = max((at // edge + 1) * edge, (at + width) // edge * edge)
+        yield slice(at, min(stop, n))
+        at = stop

@@ -16,12 +16,14 @@ from gpuzarr.codecs.objects import ObjectCodec
 from gpuzarr.codecs.registry import make
 from gpuzarr.codecs.structure import BytesCodec, ShardingCodec
 from gpuzarr.dtypes import OBJECT_CODECS, DataType, as_fill, from_numpy, plain
+from gpuzarr.edges import Edge, Grid, Runs, is_regular
 from gpuzarr.errors import MetadataError, UnsupportedError
 from gpuzarr.grid import ChunkKeys
 from gpuzarr.memory import as_host
 from gpuzarr.metadata import ArrayMetadata, CodecConfig, codecs_v2
 from gpuzarr.metadata.chains import completed
 from gpuzarr.metadata.forms import sizes as readable
+from gpuzarr.metadata.grids import run_lengths
 from gpuzarr.options import Options
 from gpuzarr.store import Store
 
@@ -94,6 +96,8 @@ def describe(
         packed = [_config_v2(c, allow_pickle) for c in _listed(compressors)] if packed is None else packed
         data_type, before = _type_v2(dtype, before)
         outer, _, _ = _chunks(whole, data_type, chunks, None)
+        if not is_regular(outer):
+            raise MetadataError("Zarr 2 has no chunks of several lengths", path=path, field="chunks")
         defined = None if fill_value is None else as_fill(None if fill_value is UNSET else fill_value, data_type)
         keys = _keys(chunk_key_encoding, 2)
         return _describe_v2(whole, data_type, outer, defined, before, packed, order, attributes, keys)
@@ -125,7 +129,7 @@ ARGUMENTS = frozenset(describe.__kwdefaults__ or ()) | frozenset(create_array.__
 def _describe_v2(
     shape: tuple[int, ...],
     data_type: DataType,
-    chunks: tuple[int, ...],
+    chunks: Grid,
     fill: Any,
     before: list[CodecConfig],
     packed: list[CodecConfig],
@@ -198,8 +202,8 @@ def sizes(value: Any, field: str, least: int) -> tuple[int, ...]:
 Shape = tuple[int, ...]
 
 
-def _chunks(shape: Shape, data_type: DataType, chunks: Any, shards: Any) -> tuple[Shape, Shape | None, str]:
-    """The shape of a key's chunk, of inner chunks if there are shards, and where the shards' index is."""
+def _chunks(shape: Shape, data_type: DataType, chunks: Any, shards: Any) -> tuple[Grid, Shape | None, str]:
+    """The grid of the keys' chunks, the shape of inner chunks if there are shards, and where the shards' index is."""
     location = "end"
     if isinstance(shards, Mapping):
         location, shards = shards.get("index_location", "end"), shards.get("shape", ())
@@ -207,6 +211,11 @@ def _chunks(shape: Shape, data_type: DataType, chunks: Any, shards: Any) -> tupl
         inner = auto_chunks(shape, data_type.dtype.itemsize)
     elif chunks is False:
         inner = tuple(max(1, n) for n in shape)
+    elif _is_rectilinear(chunks):
+        if shards is not None:
+            what = "chunks in shards have one shape; shards may have several: shards=[[8, 16], ...]"
+            raise MetadataError(what, field="chunks")
+        return _rectilinear(chunks, shape, "chunks"), None, location
     else:
         inner = sizes(chunks, "chunks", -1)
         inner = inner * len(shape) if isinstance(chunks, (int, np.integer)) else inner
@@ -219,10 +228,52 @@ def _chunks(shape: Shape, data_type: DataType, chunks: Any, shards: Any) -> tupl
         return inner, None, location
     if isinstance(shards, str) and shards == AUTO:
         shards = tuple(c * max(1, min(8, -(-n // c))) for c, n in zip(inner, shape, strict=True))
+    if _is_rectilinear(shards):
+        return _rectilinear(shards, shape, "shards"), inner, location
     outer = sizes(shards, "shards", 1)
     if len(outer) != len(inner) or any(o % i for o, i in zip(outer, inner, strict=True)):
         raise MetadataError(f"chunks {inner} do not divide shards {outer}", field="shards")
     return outer, inner, location
+
+
+def _is_rectilinear(chunks: Any) -> bool:
+    """Whether chunks of several lengths are asked for: a list of them for an axis at least."""
+    return not isinstance(chunks, str) and hasattr(chunks, "__iter__") and any(
+        isinstance(axis, Runs | list | tuple) or getattr(axis, "ndim", 0) > 0 for axis in chunks
+    )
+
+
+def _rectilinear(given: Any, shape: Shape, field: str) -> Grid:
+    """The grid for a list of each axis' chunks: a length, or a list of lengths and of pairs `[length, count]`."""
+    axes = list(given)
+    if len(axes) != len(shape):
+        raise MetadataError(f"{field} for {len(axes)} axes of {len(shape)}", field=field)
+    return tuple(_edge(axis, n, field) for axis, n in zip(axes, shape, strict=True))
+
+
+def _edge(axis: Any, n: int, field: str) -> Edge:
+    if isinstance(axis, Runs):
+        edge = axis
+    elif hasattr(axis, "__iter__"):
+        edge = Runs.of(run_lengths([_plain_size(item) for item in axis], field))
+        if n and edge.size != n:
+            raise MetadataError(f"{field} of {edge.size} elements in all along an axis of {n}", field=field)
+    else:
+        (whole,) = sizes(axis, field, -1)
+        whole = max(1, n) if whole == -1 else whole
+        if whole < 1:
+            raise MetadataError("a chunk has at least one element along each axis", field=field)
+        return whole
+    if edge.size < n or not edge.runs:
+        raise MetadataError(f"{field} of {edge.size} elements in all along an axis of {n}", field=field)
+    return edge
+
+
+def _plain_size(item: Any) -> Any:
+    """A length, or a pair of a length and a count, as JSON has it."""
+    if isinstance(item, np.integer):
+        return int(item)
+    return [_plain_size(number) for number in item] if hasattr(item, "__iter__") else item
 
 
 def auto_chunks(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:

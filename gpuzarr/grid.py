@@ -7,15 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import singledispatch
 from itertools import product
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gpuzarr.batch import Boxes, Points, Tables, Tiles
+from gpuzarr.edges import Edge, Grid, chunks_within, is_regular
 from gpuzarr.errors import SelectionError
 
-__all__ = ["ChunkKeys", "KeyTable", "cut", "grid_shape"]
+__all__ = ["Cells", "ChunkKeys", "KeyTable", "cells", "cut", "grid_shape"]
 
 Column = NDArray[np.int64]
 
@@ -29,13 +30,62 @@ SMALL = 16
 """Pieces up to which Python integers are quicker than NumPy columns."""
 
 
-def grid_shape(shape: tuple[int, ...], chunks: tuple[int, ...]) -> tuple[int, ...]:
+def grid_shape(shape: tuple[int, ...], chunks: Grid) -> tuple[int, ...]:
     """Chunks along each axis.
 
     >>> grid_shape((10, 4), (3, 4))
     (4, 1)
     """
-    return tuple(-(-n // c) for n, c in zip(shape, chunks, strict=True))
+    return tuple(chunks_within(n, c) for n, c in zip(shape, chunks, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """Where n chunks of a rectilinear grid lie: the first element of each, and its shape, both int64[n, d]."""
+
+    begin: Column
+    edge: Column
+
+    def take(self, rows: Any) -> Cells:
+        return Cells(self.begin[rows], self.edge[rows])
+
+    def by_shape(self) -> tuple[list[tuple[int, ...]], Column]:
+        """The different shapes, and which of them each chunk has."""
+        shapes, kind = np.unique(self.edge, axis=0, return_inverse=True)
+        return list(map(tuple, shapes.tolist())), kind.reshape(-1).astype(np.int64)
+
+    def groups(self) -> list[tuple[tuple[int, ...], Column]]:
+        """The different shapes, each with the chunks that have it."""
+        shapes, kind = self.by_shape()
+        order = np.argsort(kind, kind="stable")
+        rows = np.split(order, np.searchsorted(kind[order], np.arange(1, len(shapes))))
+        return list(zip(shapes, rows, strict=True))
+
+
+def cells(coords: Column, chunks: Grid) -> Cells | None:
+    """Where the chunks at some coordinates (int64[n, d]) lie; None where all have one shape."""
+    return None if is_regular(chunks) else Cells(_begins(coords, chunks), _lengths(coords, chunks))
+
+
+def _chunks(positions: Column, edges: Grid) -> Column:
+    """The coordinates of the chunks in which elements (int64[n, d]) lie."""
+    if is_regular(edges):
+        return positions // np.array(edges, np.int64)
+    return np.stack([p // e for p, e in zip(positions.T, edges, strict=True)], 1)
+
+
+def _begins(coords: Column, edges: Grid) -> Column:
+    """The first elements of chunks."""
+    if is_regular(edges):
+        return coords * np.array(edges, np.int64)
+    return np.stack([c * e for c, e in zip(coords.T, edges, strict=True)], 1)
+
+
+def _lengths(coords: Column, edges: Grid) -> Column:
+    """The shapes of chunks: a row for each, or one row for all."""
+    if is_regular(edges):
+        return np.array(edges, np.int64)
+    return _begins(coords + 1, edges) - _begins(coords, edges)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +151,8 @@ class KeyTable(Sequence[str]):
 
 
 @singledispatch
-def cut(tiles: Tiles, edges: tuple[int, ...]) -> tuple[Column, Column, Tiles]:
-    """Cut tiles along a regular grid with `edges` elements a chunk.
+def cut(tiles: Tiles, edges: Grid) -> tuple[Column, Column, Tiles]:
+    """Cut tiles along a grid, regular or not, whose chunks have `edges` elements along each axis.
 
     Returns, for the m pieces: the tile each was cut from (int64[m], not decreasing), its chunk's coordinates
     (int64[m, d]), and the pieces themselves with positions counted from the chunk's first element. Pieces of
@@ -112,27 +162,26 @@ def cut(tiles: Tiles, edges: tuple[int, ...]) -> tuple[Column, Column, Tiles]:
 
 
 @cut.register
-def _(tiles: Boxes, edges: tuple[int, ...]) -> tuple[Column, Column, Tiles]:
+def _(tiles: Boxes, edges: Grid) -> tuple[Column, Column, Tiles]:
     if len(tiles) == 1:
         return _cut_one_box(tiles, edges)
-    edge = np.array(edges, np.int64)
-    low = tiles.source // edge
-    high = (tiles.source + tiles.step * (tiles.count - 1)) // edge
+    low = _chunks(tiles.source, edges)
+    high = _chunks(tiles.source + tiles.step * (tiles.count - 1), edges)
     parent, index = _product(high - low + 1)
     coords = low[parent] + index
-    begin = coords * edge
+    begin, edge = _begins(coords, edges), _lengths(coords, edges)
     source, step = tiles.source[parent], tiles.step[parent]
     # Of the elements at source + step * i: the first at or after the chunk's begin, and the first past its end.
     first = np.maximum(0, -((source - begin) // step))
     stop = np.minimum(tiles.count[parent], -((source - begin - edge) // step))
     pieces = Boxes(source + step * first - begin, tiles.target[parent] + first, stop - first, step)
-    if (tiles.step > edge).any():  # a stride longer than a chunk steps over whole chunks
+    if (step > edge).any():  # a stride longer than a chunk steps over whole chunks
         keep = (pieces.count > 0).all(axis=1)
         return parent[keep], coords[keep], pieces.take(keep)
     return parent, coords, pieces
 
 
-def _cut_one_box(tiles: Boxes, edges: tuple[int, ...]) -> tuple[Column, Column, Boxes]:
+def _cut_one_box(tiles: Boxes, edges: Grid) -> tuple[Column, Column, Boxes]:
     """The same for a single box: every axis is cut by itself, and the pieces are their outer product."""
     columns = (tiles.source, tiles.count, tiles.step, tiles.target)
     box = list(zip(*(c[0].tolist() for c in columns), edges, strict=True))
@@ -142,21 +191,15 @@ def _cut_one_box(tiles: Boxes, edges: tuple[int, ...]) -> tuple[Column, Column, 
         return ONE, coords, Boxes(source, tiles.target, tiles.count, tiles.step)
     pieces = math.prod(min(n, (s + step * (n - 1)) // e - s // e + 1) for s, n, step, _, e in box)
     _check_count(pieces)
-    if pieces <= SMALL:
-        rows = list(product(*(_cut_axis(*axis) for axis in box)))
-        table = np.array(rows, np.int64).reshape(len(rows), len(edges), 5)
-        coords, source, target, count, step = np.ascontiguousarray(table.transpose(2, 0, 1))
-    else:
-        axes = [_cut_long_axis(*axis) for axis in box]
-        grid = tuple(axis.shape[1] for axis in axes)
-        whole = np.empty((5, *grid, len(edges)), np.int64)
-        for k, axis in enumerate(axes):
-            whole[..., k] = axis.reshape(5, *(n if j == k else 1 for j, n in enumerate(grid)))
-        coords, source, target, count, step = whole.reshape(5, -1, len(edges))
+    if pieces > SMALL:
+        return _outer([_cut_long_axis(*axis) for axis in box])
+    rows = list(product(*(_cut_axis(*axis) for axis in box)))
+    table = np.array(rows, np.int64).reshape(len(rows), len(edges), 5)
+    coords, source, target, count, step = np.ascontiguousarray(table.transpose(2, 0, 1))
     return np.zeros(len(coords), np.int64), coords, Boxes(source, target, count, step)
 
 
-def _cut_axis(source: int, count: int, step: int, target: int, edge: int) -> list[tuple[int, ...]]:
+def _cut_axis(source: int, count: int, step: int, target: int, edge: Edge) -> list[tuple[int, ...]]:
     """The chunks an axis of a box touches: chunk, first element in it, where that lands, how many, and the step."""
     pieces: list[tuple[int, ...]] = []
     done = 0
@@ -169,19 +212,30 @@ def _cut_axis(source: int, count: int, step: int, target: int, edge: int) -> lis
     return pieces
 
 
-def _cut_long_axis(source: int, count: int, step: int, target: int, edge: int) -> Column:
+def _cut_long_axis(source: int, count: int, step: int, target: int, edge: Edge) -> Column:
     """The same as int64[5, n], one column a chunk."""
-    chunk = np.arange(source // edge, (source + step * (count - 1)) // edge + 1)
-    if step > edge:  # it steps over whole chunks
-        chunk = (source + step * np.arange(count)) // edge
-    first = np.maximum(0, -((source - chunk * edge) // step))
-    stop = np.minimum(count, -((source - (chunk + 1) * edge) // step))
-    at = source + step * first - chunk * edge
-    return np.stack((chunk, at, target + first, stop - first, np.full(len(chunk), step)))
+    low, high = source // edge, (source + step * (count - 1)) // edge
+    dense = high - low < count  # else it steps over whole chunks
+    chunk = np.arange(low, high + 1) if dense else np.unique((source + step * np.arange(count)) // edge)
+    begin, end = chunk * edge, (chunk + 1) * edge
+    first = np.maximum(0, -((source - begin) // step))
+    stop = np.minimum(count, -((source - end) // step))
+    pieces = np.stack((chunk, source + step * first - begin, target + first, stop - first, np.full(len(chunk), step)))
+    return pieces if step == 1 else pieces[:, stop > first]
+
+
+def _outer(axes: list[Column]) -> tuple[Column, Column, Boxes]:
+    """The pieces of a box of whose axes each is cut, in C order."""
+    grid = tuple(axis.shape[1] for axis in axes)
+    whole = np.empty((5, *grid, len(axes)), np.int64)
+    for k, axis in enumerate(axes):
+        whole[..., k] = axis.reshape(5, *(n if j == k else 1 for j, n in enumerate(grid)))
+    coords, source, target, count, step = whole.reshape(5, -1, len(axes))
+    return np.zeros(len(coords), np.int64), coords, Boxes(source, target, count, step)
 
 
 @cut.register
-def _(tiles: Tables, edges: tuple[int, ...]) -> tuple[Column, Column, Tiles]:
+def _(tiles: Tables, edges: Grid) -> tuple[Column, Column, Tiles]:
     bounds, chunk, low, high = [], [], [], []
     for k, edge in enumerate(edges):
         where = tiles.positions[k] // edge
@@ -208,19 +262,19 @@ def _(tiles: Tables, edges: tuple[int, ...]) -> tuple[Column, Column, Tiles]:
 
 
 @cut.register
-def _(tiles: Points, edges: tuple[int, ...]) -> tuple[Column, Column, Tiles]:
+def _(tiles: Points, edges: Grid) -> tuple[Column, Column, Tiles]:
     tile = np.repeat(np.arange(len(tiles)), tiles.count)
     mine = np.arange(len(tile)) + np.repeat(tiles.first - (np.cumsum(tiles.count) - tiles.count), tiles.count)
     positions, targets = tiles.positions[mine], tiles.targets[mine]
-    edge = np.array(edges, np.int64)
-    where = positions // edge
+    where = _chunks(positions, edges)
+    inside = positions - _begins(where, edges)
     order = np.lexsort((*where.T[::-1], tile))
     where, tile = where[order], tile[order]
     starts = np.ones(len(where), bool)
     starts[1:] = (where[1:] != where[:-1]).any(axis=1) | (tile[1:] != tile[:-1])
     first = np.flatnonzero(starts)
     count = np.diff(first, append=len(where))
-    return tile[first], where[first], Points(first, count, (positions % edge)[order], targets[order])
+    return tile[first], where[first], Points(first, count, inside[order], targets[order])
 
 
 def _check_count(pieces: float) -> None:

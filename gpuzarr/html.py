@@ -13,6 +13,7 @@ from html import escape
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from gpuzarr.edges import Edge, Grid, chunks_within, is_regular, lengths_within
 from gpuzarr.errors import GpuzarrError
 from gpuzarr.grid import grid_shape
 from gpuzarr.report.summary import array_text, is_array, members
@@ -33,6 +34,9 @@ MARGIN, LETTER = 12, 7.5
 GAP = 4.0
 """Pixels between lines at least: of a finer grid only every few lines are drawn."""
 
+MOST_LINES = 1000
+"""Ends of chunks of several lengths that are looked at."""
+
 MEMBERS = 50
 """Members of a group that are shown."""
 
@@ -42,7 +46,8 @@ CELL = "text-align:left;padding:2px 10px 2px 0;vertical-align:top"
 
 def array_html(array: Array) -> str:
     """An array as HTML: what it is, how it is cut, and its codecs."""
-    picture = grid_svg(array.shape, array.chunks, array.shards, array.dimension_names)
+    cut = array._chunking
+    picture = grid_svg(array.shape, cut.chunks, None if cut.inner is None else cut.outer, array.dimension_names)
     table = "".join(_rows(array))
     gap = "display:flex;flex-wrap:wrap;gap:28px;align-items:center"
     return f'<div style="{gap}"><table style="border-collapse:collapse">{table}</table>{picture}</div>'
@@ -70,12 +75,12 @@ def _member(name: str, member: Array | Group | GpuzarrError) -> str:
 
 
 def _rows(array: Array) -> Iterator[str]:
-    itemsize = array.dtype.itemsize
-    parts = {"Array": array.shape, "Shard": array.shards, "Chunk": array.chunks}
+    itemsize, cut = array.dtype.itemsize, array._chunking
+    parts: dict[str, Grid | None] = {"Array": array.shape, "Shard": cut.inner and cut.outer, "Chunk": cut.chunks}
     have = {name: shape for name, shape in parts.items() if shape is not None}
     yield _row("", *(f"<b>{name}</b>" for name in have))
-    yield _row("Shape", *(str(shape) for shape in have.values()))
-    yield _row("Bytes", *(size(math.prod(shape) * itemsize) for shape in have.values()))
+    yield _row("Shape", *(_text(shape, 200) for shape in have.values()))
+    yield _row("Bytes", *(_bytes(array.shape, shape, itemsize) for shape in have.values()))
     grids = (math.prod(grid_shape(array.shape, shape)) for shape in islice(have.values(), 1, None))
     yield _row("Count", "", *(f"{n:,}" for n in grids))
     wide = len(have)
@@ -86,6 +91,12 @@ def _rows(array: Array) -> Iterator[str]:
     where = array.store.url + (array.name if array.path else "")
     yield _row("Store", _text(where, 200), span=wide)
     yield _row("", f"Zarr format {array.zarr_format}{', read-only' if array.read_only else ''}", span=wide)
+
+
+def _bytes(shape: tuple[int, ...], grid: Grid, itemsize: int) -> str:
+    """The size of a chunk, of the largest where they differ."""
+    largest = size(math.prod(lengths_within(n, edge)[-1] for n, edge in zip(shape, grid, strict=True)) * itemsize)
+    return largest if is_regular(grid) else f"at most {largest}"
 
 
 def _codecs(array: Array) -> Iterator[str]:
@@ -190,8 +201,8 @@ class _Face:
 
 def grid_svg(
     shape: Sequence[int],
-    chunks: Sequence[int],
-    shards: Sequence[int] | None = None,
+    chunks: Grid,
+    shards: Grid | None = None,
     names: Sequence[str | None] | None = None,
 ) -> str:
     """The chunk grid of an array as inline SVG with a caption, shards drawn over it.
@@ -220,9 +231,13 @@ def grid_svg(
 
 
 def _cuts(
-    n: int, chunk: int, shard: int | None, pixels: float
+    n: int, chunk: Edge, shard: Edge | None, pixels: float
 ) -> tuple[tuple[float, ...], tuple[float, ...], bool]:
     """Where along an axis of `n` elements chunks and shards end, and whether some of that is left out."""
+    if not isinstance(chunk, int) or not isinstance(shard, int | None):
+        ends, outer = _uneven(n, chunk, pixels), () if shard is None else _uneven(n, shard, pixels)
+        few = len(ends) + 1 < chunks_within(n, chunk)
+        return () if few and outer else ends, outer, few
     least = math.ceil(GAP * n / (chunk * pixels))
     if shard is None:
         step = max(1, least)
@@ -233,6 +248,17 @@ def _cuts(
     coarse = max(1, math.ceil(GAP * n / (shard * pixels)))
     fine = () if step == per else _ends(n, step * chunk)
     return fine, _ends(n, coarse * shard), step > 1 or coarse > 1
+
+
+def _uneven(n: int, edge: Edge, pixels: float) -> tuple[float, ...]:
+    """Where chunks of several lengths end, but for those too near to the one before."""
+    many = chunks_within(n, edge)
+    found: list[float] = []
+    for k in range(1, many, -(-many // MOST_LINES)):
+        end = k * edge / n
+        if (end - (found[-1] if found else 0)) * pixels >= GAP:
+            found.append(end)
+    return tuple(found)
 
 
 def _ends(n: int, edge: int) -> tuple[float, ...]:

@@ -9,17 +9,19 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gpuzarr.batch import Boxes, Tiles, permute_columns
+from gpuzarr.batch import Boxes, Tiles, join, permute_columns
+from gpuzarr.edges import Grid
 from gpuzarr.errors import CodecError
-from gpuzarr.grid import ChunkKeys, KeyTable, cut, grid_shape
+from gpuzarr.grid import Cells, ChunkKeys, KeyTable, cells, cut, grid_shape
 from gpuzarr.ranges import WHOLE, Requests
 from gpuzarr.shard import ABSENT, OUTSIDE, ShardLevel
 
-__all__ = ["ReadPlan", "WritePlan", "plan_read", "plan_write"]
+__all__ = ["ReadPlan", "WritePlan", "first_inner", "plan_read", "plan_write"]
 
 Column = NDArray[np.int64]
 
@@ -31,7 +33,8 @@ class ReadPlan:
     Row i is `length[i]` bytes (`WHOLE`: the whole value) at `offset[i]` of `keys[key[i]]`; `chunk[i]` are its
     coordinates in its level's grid. Its tiles are `tiles[starts[i]:starts[i + 1]]`. `absent` are tiles of inner
     chunks that no shard holds: they get the fill value. `order` is the order of the result's axes as the tiles
-    address them; `batched` tells that an axis of stacked selections stands before them.
+    address them; `batched` tells that an axis of stacked selections stands before them. `cells` is there where the
+    chunks differ in shape (a rectilinear grid, of which only the outermost level can be).
     """
 
     keys: Sequence[str]
@@ -45,6 +48,7 @@ class ReadPlan:
     order: tuple[int, ...]
     batched: bool
     absent: tuple[tuple[Tiles, tuple[int, ...]], ...] = ()
+    cells: Cells | None = None
 
     def __len__(self) -> int:
         return len(self.key)
@@ -91,6 +95,30 @@ class ReadPlan:
             tiles=self.tiles.take(picked),
             starts=starts,
             absent=(),
+            cells=None if self.cells is None else self.cells.take(rows),
+        )
+
+    def by_shape(self) -> list[tuple[tuple[int, ...] | None, ReadPlan]]:
+        """The plan in parts whose chunks have one shape, and that shape (None: the array has but one)."""
+        if self.cells is None or not len(self):
+            return [(None, self)]
+        groups = self.cells.groups()
+        whole = self.take(np.concatenate([rows for _, rows in groups]))
+        ends = accumulate(len(rows) for _, rows in groups)
+        return [(shape, whole._run(end - len(rows), end)) for (shape, rows), end in zip(groups, ends, strict=True)]
+
+    def _run(self, start: int, stop: int) -> ReadPlan:
+        """The plan of a run of rows: as `take`, without a copy."""
+        rows, first = slice(start, stop), int(self.starts[start])
+        return replace(
+            self,
+            key=self.key[rows],
+            offset=self.offset[rows],
+            length=self.length[rows],
+            chunk=self.chunk[rows],
+            tiles=self.tiles.take(slice(first, int(self.starts[stop]))),
+            starts=self.starts[start : stop + 1] - first,
+            cells=None if self.cells is None else self.cells.take(rows),
         )
 
     def resolve(self, indexes: Sequence[Column | None]) -> ReadPlan:
@@ -110,13 +138,12 @@ class ReadPlan:
             first, starts, pieces = _group(row * level.slots + slot, pieces)
             row, slot, coords = row[first], slot[first], coords[first]
         entry = _entries(indexes, row, slot)
-        parents = permute_columns(self.chunk, level.order) if level.turned else self.chunk
         inner = ReadPlan(
             self.keys,
             self.key[row],
             entry[:, 0] + self.offset[row],
             entry[:, 1],
-            parents[row] * level.grid_column + coords,
+            first_inner(level, self.chunk, self.cells)[row] + coords,
             pieces,
             starts,
             self.levels[1:],
@@ -141,6 +168,23 @@ class ReadPlan:
             return self
         return replace(self.take(rows), absent=absent)
 
+    @classmethod
+    def joined(cls, plans: Sequence[ReadPlan]) -> ReadPlan:
+        """Plans of the inner chunks of shards of several shapes, cut from one plan, as one plan."""
+        first = plans[0]
+        if len(plans) == 1:
+            return first
+        tiles = join([plan.tiles for plan in plans])
+        ends = np.cumsum([plan.starts[-1] for plan in plans])
+        borders = [plan.starts[1:] + end - plan.starts[-1] for plan, end in zip(plans, ends, strict=True)]
+        columns = ("key", "offset", "length", "chunk")
+        key, offset, length, chunk = (np.concatenate([getattr(p, n) for p in plans]) for n in columns)
+        absent = tuple(part for plan in plans for part in plan.absent)
+        starts = np.concatenate(([0], *borders))
+        return replace(
+            first, key=key, offset=offset, length=length, chunk=chunk, tiles=tiles, starts=starts, absent=absent
+        )
+
     def _wrong(self, row: int, reason: str) -> CodecError:
         return CodecError(
             f"{reason}: {int(self.length[row])} bytes",
@@ -153,7 +197,7 @@ class ReadPlan:
 
 def plan_read(
     tiles: Tiles,
-    chunks: tuple[int, ...],
+    chunks: Grid,
     keys: ChunkKeys,
     folder: str,
     shape: tuple[int, ...],
@@ -167,8 +211,8 @@ def plan_read(
     """
     extra = int(batched)
     _, coords, pieces = cut(tiles, (1,) * extra + chunks)
-    coords = coords[:, extra:]
     if batched:
+        coords = coords[:, extra:]
         first, starts, pieces = _group(_ravel(coords, grid_shape(shape, chunks)), pieces)
         coords = coords[first]
     else:
@@ -185,6 +229,7 @@ def plan_read(
         levels,
         _identity(chunks),
         batched,
+        cells=cells(coords, chunks),
     )
 
 
@@ -195,7 +240,7 @@ class WritePlan:
     Row i is, or lies in the shard, `keys[key[i]]`; `chunk[i]` are its coordinates in its level's grid. `extent[i]`
     is how much of chunk i lies within the array along each axis; `whole[i]` tells that the tile
     covers all of that, so that nothing of the old chunk is needed. For inner chunks `parent[i]` is the shard's
-    row one level up and `slot[i]` the place in it.
+    row one level up and `slot[i]` the place in it. `cells`: see `ReadPlan`.
     """
 
     keys: Sequence[str]
@@ -207,6 +252,7 @@ class WritePlan:
     parent: Column
     slot: Column
     order: tuple[int, ...]
+    cells: Cells | None = None
 
     def __len__(self) -> int:
         return len(self.chunk)
@@ -221,7 +267,14 @@ class WritePlan:
             whole=self.whole[rows],
             parent=self.parent[rows],
             slot=self.slot[rows],
+            cells=None if self.cells is None else self.cells.take(rows),
         )
+
+    def by_shape(self) -> list[tuple[tuple[int, ...] | None, WritePlan]]:
+        """As `ReadPlan.by_shape`."""
+        if self.cells is None or not len(self):
+            return [(None, self)]
+        return [(shape, self.take(rows)) for shape, rows in self.cells.groups()]
 
     def descend(self, level: ShardLevel) -> WritePlan:
         """The inner chunks that the tiles of these shards touch, each with its shard's row and its slot there."""
@@ -230,7 +283,7 @@ class WritePlan:
         edge = np.array(level.chunk, np.int64)
         extent = permute_columns(self.extent, level.order)[parent] - coords * edge
         extent = np.clip(extent, 0, edge)
-        chunk = permute_columns(self.chunk, level.order)[parent] * np.array(level.grid, np.int64) + coords
+        chunk = first_inner(level, self.chunk, self.cells)[parent] + coords
         order = tuple(self.order[k] for k in level.order)
         whole = _covers(pieces, extent)
         slot = _ravel(coords, level.grid)
@@ -238,15 +291,24 @@ class WritePlan:
 
 
 def plan_write(
-    tiles: Tiles, chunks: tuple[int, ...], keys: ChunkKeys, folder: str, shape: tuple[int, ...]
+    tiles: Tiles, chunks: Grid, keys: ChunkKeys, folder: str, shape: tuple[int, ...]
 ) -> WritePlan:
     """The plan that writes `tiles` of an array of `shape` stored in `chunks` under `folder`."""
     _, coords, pieces = cut(tiles, chunks)
-    edge = np.array(chunks, np.int64)
-    extent = np.minimum(edge, np.array(shape, np.int64) - coords * edge)
+    ragged = cells(coords, chunks)
+    edge = np.array(chunks, np.int64) if ragged is None else ragged.edge
+    extent = np.minimum(edge, np.array(shape, np.int64) - (coords * edge if ragged is None else ragged.begin))
     rows = np.arange(len(coords))
     table = KeyTable(folder, keys, coords)
-    return WritePlan(table, rows, coords, extent, pieces, _covers(pieces, extent), rows, rows, _identity(chunks))
+    covers = _covers(pieces, extent)
+    return WritePlan(table, rows, coords, extent, pieces, covers, rows, rows, _identity(chunks), ragged)
+
+
+def first_inner(level: ShardLevel, chunk: Column, ragged: Cells | None) -> Column:
+    """The coordinates of the first inner chunk of each shard, in stored order of axes."""
+    if ragged is None:
+        return (permute_columns(chunk, level.order) if level.turned else chunk) * level.grid_column
+    return permute_columns(ragged.begin, level.order) // np.array(level.chunk, np.int64)
 
 
 def _covers(tiles: Tiles, extent: Column) -> NDArray[np.bool_]:
@@ -283,5 +345,5 @@ def _ravel(coords: Column, grid: tuple[int, ...]) -> Column:
     return coords @ weight if len(grid) else np.zeros(len(coords), np.int64)
 
 
-def _identity(axes: tuple[int, ...]) -> tuple[int, ...]:
+def _identity(axes: Grid) -> tuple[int, ...]:
     return tuple(range(len(axes)))

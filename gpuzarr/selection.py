@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpuzarr.batch import Boxes, Points, Tables, Tiles
+from gpuzarr.edges import Grid, chunks_within
 from gpuzarr.errors import SelectionError
 
 __all__ = ["Selection", "blocks", "boxes", "coordinates", "orthogonal", "select", "split_fields"]
@@ -148,13 +149,13 @@ def coordinates(selection: Any, shape: Shape) -> Selection:
     return Selection(shape, wanted, tiles, None)
 
 
-def blocks(selection: Any, shape: Shape, chunks: Shape) -> Selection:
+def blocks(selection: Any, shape: Shape, chunks: Grid) -> Selection:
     """`blocks`: integers and slices (of step 1) that count chunks; every axis is kept.
 
     >>> blocks((1, slice(0, 2)), (10, 10), (4, 3)).shape
     (4, 6)
     """
-    grid = tuple(-(-n // c) for n, c in zip(shape, chunks, strict=True))
+    grid = tuple(map(chunks_within, shape, chunks))
     items = _complete(_items(selection, shape), grid)
     elements = []
     for item, n, edge in zip(items, grid, chunks, strict=True):

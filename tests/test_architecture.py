@@ -19,7 +19,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "gpuzarr"
 
 LEVELS = [
     {"errors", "lazy", "repairs"},
-    {"ranges", "batch"},
+    {"ranges", "batch", "edges"},
     {"grid", "dtypes"},
     {"metadata", "selection", "shard"},
     {"plan"},
@@ -29,7 +29,7 @@ LEVELS = [
     {"memory", "store", "codecs"},
     {"testing"},
     {"execute"},
-    {"binding", "options", "node", "attributes"},
+    {"binding", "chunking", "options", "node", "attributes"},
     {"results"},
     {"report"},
     {"html", "indexer"},

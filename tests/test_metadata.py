@@ -335,14 +335,6 @@ def test_attributes_may_name_something_twice() -> None:
 @pytest.mark.parametrize(
     ("change", "feature"),
     [
-        (
-            {"chunk_grid": {"name": "rectilinear", "configuration": {"kind": "inline"}}},
-            "rectilinear chunk grid",
-        ),
-        (
-            {"chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [4, [2, 4]]}}},
-            "rectilinear chunk grid",
-        ),
         ({"storage_transformers": [{"name": "any"}]}, "storage transformers"),
         ({"shape": [1] * 65}, "more than 64 dimensions"),
     ],
@@ -909,10 +901,6 @@ def cases(path: Path) -> dict[str, Any]:
 @pytest.mark.parametrize("path", fixtures("v3/array/*.json"))
 def test_arrays_of_the_fixtures_are_read(path: Path) -> None:
     document = cases(path)
-    if document["chunk_grid"]["name"] == "rectilinear":
-        with pytest.raises(errors.UnsupportedError):
-            parse_v3(text(document))
-        return
     found = parse_v3(text(document))
     assert again(found) == found
 

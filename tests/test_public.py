@@ -28,8 +28,8 @@ NAMES = """
 ARRAY = """
     append attrs basename blocks cdata_shape chunks compressors configure dimension_names dtype explain fill_value
     filters info info_complete meta_array metadata name nbytes nbytes_stored nchunks nchunks_initialized ndim oindex
-    order path read read_many read_only resize serializer shape shards size store update_attributes
-    vindex write zarr_format
+    order path read read_chunk_sizes read_many read_only resize serializer shape shards size store update_attributes
+    vindex write write_chunk_sizes zarr_format
 """
 GROUP = """
     array_keys arrays attrs basename configure create_array create_group get glob group_keys groups info info_complete

@@ -29,6 +29,11 @@ def grid(*sizes: Any) -> dict[str, Any]:
     return {"shape": [0, 6], "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(sizes)}}}
 
 
+def edges(*axes: Any) -> dict[str, Any]:
+    configuration = {"kind": "inline", "chunk_shapes": list(axes)}
+    return {"shape": [6, 6], "chunk_grid": {"name": "rectilinear", "configuration": configuration}}
+
+
 FAULTS: dict[str, list[tuple[int, dict[str, Any]]]] = {
     "bare-nan": [
         (3, {"data_type": "float32", "fill_value": float("nan")}),
@@ -51,9 +56,11 @@ FAULTS: dict[str, list[tuple[int, dict[str, Any]]]] = {
     ],
     "codec-fraction": [(3, codec("gzip", level=3.0)), (3, codec("blosc", **{**BLOSC, "typesize": 2.0}))],
     "complex-number": [(3, {"data_type": "complex64", "fill_value": 1.5})],
+    "edge-number": [(3, edges([6], [2.0, True, 3])), (3, edges([6], [[True, 6]]))],
     "endian-codec": [(3, {"codecs": [{"name": "endian", "configuration": {"endian": "big"}}]})],
     "float-bool": [(3, {"data_type": "float32", "fill_value": True})],
     "float-string": [(3, {"data_type": "float32", "fill_value": "1.5"})],
+    "grid-name": [(3, {**grid(2, [3, 3]), "shape": [4, 6]}), (3, {**grid([4], [[3, 2]]), "shape": [4, 6]})],
     "int-fraction": [(3, {"fill_value": 7.0}), (2, {"fill_value": 7.0})],
     "null-dimension-names": [(3, {"dimension_names": None})],
     "packed-struct": [(3, {"data_type": PAIR, "fill_value": "AACAPwc="})],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import gpuzarr
+from gpuzarr import edges
 from gpuzarr.cli.text import as_json
 from gpuzarr.errors import GpuzarrError
 from gpuzarr.report import Explanation, GroupInfo, Info
@@ -41,7 +42,7 @@ def _described(found: gpuzarr.Array | gpuzarr.Group) -> tuple[Info | GroupInfo, 
 
 def _first_chunk(array: gpuzarr.Array) -> Explanation:
     """What reading one chunk takes: enough to tell where codecs run, without a look at every shard."""
-    return array.explain(tuple(slice(0, n) for n in array.chunks))
+    return array.explain(tuple(slice(0, n) for n in array._chunking.first()))
 
 
 def _decodes(found: Explanation) -> dict[str, Any]:
@@ -65,6 +66,6 @@ def _branch(found: gpuzarr.Array | gpuzarr.Group | GpuzarrError) -> dict[str, An
     if isinstance(found, GpuzarrError):
         return {"type": "unreadable", "reason": str(found)}
     if isinstance(found, gpuzarr.Array):
-        data_type = found.metadata.data_type.name
-        return {"type": "array", "shape": found.shape, "data_type": data_type, "chunks": found.chunks}
+        data_type, chunks = found.metadata.data_type.name, edges.as_json(found._chunking.chunks)
+        return {"type": "array", "shape": found.shape, "data_type": data_type, "chunks": chunks}
     return {"type": "group", "members": {name: _branch(member) for name, member in members(found)}}

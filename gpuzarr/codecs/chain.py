@@ -7,9 +7,10 @@ In encoding order a chain is array-to-array codecs, exactly one array-to-bytes c
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -29,17 +30,20 @@ from gpuzarr.codecs.shards import Shard, WholeShardStage
 from gpuzarr.codecs.structure import BytesCodec, ReshapeCodec, ShardingCodec, SqueezeCodec, SwapStage, TransposeCodec
 from gpuzarr.codecs.zfp import ZfpCodec
 from gpuzarr.dtypes import BITS, DataType, from_v3
-from gpuzarr.errors import CodecError, GpuzarrError, MetadataError
+from gpuzarr.errors import CodecError, GpuzarrError, MetadataError, UnsupportedError
 from gpuzarr.metadata import CodecConfig
 from gpuzarr.shard import ShardLevel
 
-__all__ = ["Chain", "bind"]
+__all__ = ["Chain", "Kin", "bind"]
 
 SLACK = 1 << 16
 """Bytes that an encoded stage may be larger than twice what it encodes: headers, framing, incompressible blocks."""
 
 FLOOR = 64 << 20
 """Stored bytes that are believed of the smallest chunk, as the compiled module believes them."""
+
+KEEP = 4096
+"""Chains kept of an array whose chunks differ in shape."""
 
 MAX_CODECS = 64
 """Codecs of a chain."""
@@ -66,6 +70,36 @@ class Values:
     order: tuple[int, ...]
 
 
+class Kin:
+    """One list of codecs bound to chunks of any shape: once a shape, when the first chunk of it is met.
+
+    What was decided for `model`, the chain of the largest, has to hold for all of them.
+    """
+
+    def __init__(self, model: Chain, bound: Callable[[tuple[int, ...]], Chain]) -> None:
+        self._model, self._bound = model, bound
+        self._chains: OrderedDict[tuple[int, ...], Chain] = OrderedDict()
+
+    def chain(self, shape: tuple[int, ...]) -> Chain:
+        """The chain of chunks of a shape. Raises MetadataError, and UnsupportedError where it is of another make."""
+        found = self._chains.get(shape)
+        if found is None:
+            found = self._chains[shape] = self._alike(self._bound(shape))
+            while len(self._chains) > KEEP:
+                self._chains.popitem(last=False)
+        return found
+
+    def _alike(self, chain: Chain) -> Chain:
+        makes = [
+            ([stage.name for stage in one.stages], [(level.order, level.chunk) for level in one.levels])
+            for one in (self._model, chain)
+        ]
+        if makes[0] != makes[1]:
+            what = f"codecs do otherwise with chunks of {chain.shape} than with those of {self._model.shape}"
+            raise UnsupportedError(what, feature="codecs that a rectilinear chunk grid changes")
+        return chain
+
+
 @dataclass(frozen=True, slots=True)
 class Chain:
     """A bound chain for chunks of `shape` (in the array's order of axes).
@@ -75,7 +109,7 @@ class Chain:
     where these are not all: types of less than a byte are stored one a byte. `known` is the last size on the way that
     is known, or for shards the sum of their chunks'; `largest` are the most stored bytes that are believed. `values` is
     set where elements have no fixed size: `layout` then says what they are in memory, and stages work on what is made
-    of them.
+    of them. `kin` is set where an array has chunks of other shapes too.
     """
 
     shape: tuple[int, ...]
@@ -88,6 +122,11 @@ class Chain:
     known: int
     largest: int
     values: Values | None = None
+    kin: Kin | None = field(default=None, compare=False, repr=False)
+
+    def of(self, shape: tuple[int, ...] | None) -> Chain:
+        """The chain of the array's chunks of another shape (None: of this one)."""
+        return self if shape is None or shape == self.shape or self.kin is None else self.kin.chain(shape)
 
     @property
     def leaf(self) -> Chain:

@@ -27,7 +27,7 @@ from gpuzarr.cuda.nvcomp import Nvcomp
 from gpuzarr.cuda.program import INPUT, Builder, Places
 from gpuzarr.cuda.streams import Streams, heads, little
 
-__all__ = ["DeviceChain", "DeviceStep", "Strings", "bind_device"]
+__all__ = ["DeviceChain", "DeviceStep", "Strings", "bind_device", "rooms_of"]
 
 Column = NDArray[np.int64]
 
@@ -71,16 +71,15 @@ class DeviceStep(Protocol):
     def moves(self) -> bool:
         """Whether what it decodes to lies elsewhere than what it decodes."""
 
-    def add(self, b: Builder, data: Strings, room: int, target: Places) -> Strings:
-        """Add the decoding of strings to `room` bytes each, at `target` if it moves them; leaves out refused rows."""
+    def add(self, b: Builder, data: Strings, room: Column, target: Places) -> Strings:
+        """Add the decoding of strings to `room` bytes, at `target` if it moves them; leaves out refused rows."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceChain:
-    """The stages of a chain in decoding order, and the decoded size of each; or why it runs on the host."""
+    """The stages of a chain in decoding order; or why it runs on the host."""
 
     steps: tuple[DeviceStep, ...]
-    rooms: tuple[int, ...]
     why: str | None = None
     codec: str | None = None
 
@@ -95,11 +94,15 @@ class DeviceChain:
         ways = [way for step in self.steps if isinstance(step, StreamStep | BloscStep) for way in step.ways]
         return frozenset(way.codec for way in ways if way.nvcomp is not None)
 
-    def add(self, b: Builder, data: Strings, target: Places) -> Strings:
-        """Add the decoding of a window's strings; `target` is where each is wanted, if it has to move at all."""
+    def add(self, b: Builder, data: Strings, target: Places, rooms: Column) -> Strings:
+        """Add the decoding of a window's strings; `target` is where each is wanted, if it has to move at all.
+
+        `rooms[i, k]` are the bytes that step k decodes row i of the window to.
+        """
         movers = [k for k, step in enumerate(self.steps) if step.moves]
-        for k, (step, room) in enumerate(zip(self.steps, self.rooms, strict=True)):
-            place = target if movers and k == movers[-1] else b.scratch(np.full(len(data.rows), room * step.moves))
+        for k, step in enumerate(self.steps):
+            room = rooms[data.rows, k]
+            place = target if movers and k == movers[-1] else b.scratch(room * step.moves)
             before = data.rows
             data = step.add(b, data, room, place)
             target = target.take(np.isin(before, data.rows)) if len(data.rows) != len(before) else target
@@ -113,29 +116,37 @@ LEADS = {"zlib": 2, "gzip": GZIP_HEADER}
 """Bytes of the shortest header before a codec's DEFLATE."""
 
 
+def rooms_of(chain: Chain) -> list[int]:
+    """The bytes that each step of a chain's `DeviceChain` decodes to; 0 where that varies, and nothing is moved."""
+    rooms = [0 if size is None else size for size in reversed(chain.sizes)]
+    return [*rooms, chain.elements.nbytes] if _rearranged(chain) else rooms
+
+
+def _rearranged(chain: Chain) -> bool:
+    """Whether the bytes of elements are to be put in order after all stages."""
+    return chain.mask is not None or chain.elements.swap < 0
+
+
 def bind_device(chain: Chain, nvcomp: Nvcomp | None, asked: Mapping[str, Asked] = MappingProxyType({})) -> DeviceChain:
     """Bind a chain of chunks to a device; `nvcomp` is what it offers there, or None; `asked` as for an Executor."""
     if chain.values is not None:
         name = chain.values.codec.name
-        return DeviceChain((), (), f"{name} makes elements of no fixed size, which devices have not", name)
+        return DeviceChain((), f"{name} makes elements of no fixed size, which devices have not", name)
     steps: list[DeviceStep] = []
-    rooms: list[int] = []
     decoded = False
     for stage, size in zip(reversed(chain.stages), reversed(chain.sizes), strict=True):
         step = _step(stage, decoded, nvcomp, asked)
         if isinstance(step, str) or (size is None and step.moves):
             why = step if isinstance(step, str) else f"the size that {stage.name} decodes to is not known beforehand"
-            return DeviceChain((), (), why, stage.name)
+            return DeviceChain((), why, stage.name)
         decoded = decoded or step.moves
         steps.append(step)
-        rooms.append(0 if size is None else size)
-    if chain.mask or chain.elements.swap < 0:
+    if _rearranged(chain):
         size = chain.elements.wire.itemsize
         if size > MOST:
-            return DeviceChain((), (), f"the bytes of elements of {size} bytes are put in order on the host", "bytes")
+            return DeviceChain((), f"the bytes of elements of {size} bytes are put in order on the host", "bytes")
         steps.append(RearrangeStep(_order(chain)))
-        rooms.append(chain.elements.nbytes)
-    return DeviceChain(tuple(steps), tuple(rooms))
+    return DeviceChain(tuple(steps))
 
 
 def _order(chain: Chain) -> Column:
@@ -205,7 +216,7 @@ class IdentityStep:
     code, why = "nothing to do", None
     moves = False
 
-    def add(self, b: Builder, data: Strings, room: int, target: Places) -> Strings:
+    def add(self, b: Builder, data: Strings, room: Column, target: Places) -> Strings:
         return data
 
 
@@ -217,7 +228,7 @@ class ChecksumStep:
     code, why = "own kernel", None
     moves = False
 
-    def add(self, b: Builder, data: Strings, room: int, target: Places) -> Strings:
+    def add(self, b: Builder, data: Strings, room: Column, target: Places) -> Strings:
         short = data.size < 4
         b.refused[data.rows[short]] = True
         data = data.take(~short)
@@ -250,12 +261,11 @@ class StreamStep:
     def why(self) -> str | None:
         return self.way.why
 
-    def add(self, b: Builder, data: Strings, room: int, target: Places) -> Strings:
-        rooms = np.full(len(data.rows), room)
-        found = READERS[self.name](data.slab, data.place.offset, data.size, rooms)
+    def add(self, b: Builder, data: Strings, room: Column, target: Places) -> Strings:
+        found = READERS[self.name](data.slab, data.place.offset, data.size, room)
         b.refused[data.rows[found.problem != 0]] = True
         _decode(b, self.way, found.streams, data.rows, target)
-        made = Strings(data.rows, target, rooms, None)
+        made = Strings(data.rows, target, room, None)
         return made.take(found.problem == 0)
 
 
@@ -280,21 +290,20 @@ class BloscStep:
     def why(self) -> str | None:
         return self.mostly.why
 
-    def add(self, b: Builder, data: Strings, room: int, target: Places) -> Strings:
-        rooms = np.full(len(data.rows), room)
+    def add(self, b: Builder, data: Strings, room: Column, target: Places) -> Strings:
         ways = {way.codec: way for way in self.ways}
-        found = containers(data.slab, data.place.offset, data.size, rooms, codecs=ways)
+        found = containers(data.slab, data.place.offset, data.size, room, codecs=ways)
         b.refused[data.rows[found.problem != 0]] = True
         shuffled = found.shuffle != 0
         joined = Places(target.region.copy(), target.offset.copy())
-        joined.put(shuffled, b.scratch(np.full(int(shuffled.sum()), room)))
+        joined.put(shuffled, b.scratch(room[shuffled]))
         for codec, streams in found.streams.items():
             _decode(b, ways.get(codec), streams, data.rows, joined)
         for kind, kernel in ((1, "gz_unshuffle"), (2, "gz_bitunshuffle")):
             blocks = found.blocks.take(found.shuffle[found.blocks.row] == kind)
             src, dst = (places.take(blocks.row) + blocks.target for places in (joined, target))
             launch.unshuffle(b, kernel, src, dst, blocks.size, found.typesize[blocks.row])
-        return Strings(data.rows, target, rooms, None).take(found.problem == 0)
+        return Strings(data.rows, target, room, None).take(found.problem == 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,14 +315,13 @@ class ShuffleStep:
     code, why = "own kernel", None
     moves = True
 
-    def add(self, b: Builder, data: Strings, room: int, target: Places) -> Strings:
+    def add(self, b: Builder, data: Strings, room: Column, target: Places) -> Strings:
         fits = data.size == room
         b.refused[data.rows[~fits]] = True
-        data, target = data.take(fits), target.take(fits)
-        sizes = np.full(len(data.rows), room)
+        data, target, room = data.take(fits), target.take(fits), room[fits]
         typesize = np.full(len(data.rows), self.typesize)
-        launch.unshuffle(b, "gz_unshuffle", data.place, target, sizes, typesize)
-        return Strings(data.rows, target, sizes, None)
+        launch.unshuffle(b, "gz_unshuffle", data.place, target, room, typesize)
+        return Strings(data.rows, target, room, None)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -326,7 +334,7 @@ class RearrangeStep:
     why = None
     moves = True
 
-    def add(self, b: Builder, data: Strings, room: int, target: Places) -> Strings:
+    def add(self, b: Builder, data: Strings, room: Column, target: Places) -> Strings:
         fits = data.size == room
         b.refused[data.rows[~fits]] = True
         data, target = data.take(fits), target.take(fits)

@@ -24,9 +24,11 @@ FILL = 0
 """The absolute address that stands for no chunk: its tile gets the fill value."""
 
 
-def scatter(b: Builder, tiles: Tiles, chunk: Places, strides: tuple[int, ...], out: NDArray[Any], item: Item) -> None:
-    """Copy tile i from the decoded chunk at `chunk[i]`, whose elements lie `strides` bytes apart, to the result."""
-    steps = np.array(strides, np.int64)
+def scatter(b: Builder, tiles: Tiles, chunk: Places, steps: Column, out: NDArray[Any], item: Item) -> None:
+    """Copy tile i from the decoded chunk at `chunk[i]`, whose elements lie `steps` bytes apart, to the result.
+
+    `steps` are int64[d], or int64[n, d] where chunks differ in shape.
+    """
     if isinstance(tiles, Boxes):
         _boxes(b, tiles, chunk, steps, out, item)
     elif isinstance(tiles, Tables):
@@ -48,7 +50,7 @@ def address(out: NDArray[Any]) -> int:
 
 def _boxes(b: Builder, tiles: Boxes, chunk: Places, steps: Column, out: NDArray[Any], item: Item) -> None:
     filled = (chunk.region == ABSOLUTE) & (chunk.offset == FILL)
-    src = chunk + np.where(filled, 0, tiles.source @ steps)
+    src = chunk + np.where(filled, 0, (tiles.source * steps).sum(axis=1))
     strides = np.array(out.strides, np.int64)
     count, step, strides = _merged(tiles.count, tiles.step * steps, strides)
     launch.scatter_boxes(b, src, landings(tiles, out), count, step, strides, item)
@@ -68,6 +70,8 @@ def _merged(count: Column, step: Column, strides: Column) -> tuple[Column, Colum
 
 
 def _tables(b: Builder, tiles: Tables, chunk: Places, steps: Column, out: NDArray[Any], item: Item) -> None:
+    if steps.ndim == 2:  # tables are of bytes, and a position has as many different ones as there are shapes
+        tiles, steps = _apart(tiles, steps), np.ones(tiles.ndim, np.int64)
     low = tiles.first.min(axis=0)
     high = (tiles.first + tiles.count).max(axis=0)
     runs = [slice(int(a), int(z)) for a, z in zip(low, high, strict=True)]
@@ -79,8 +83,30 @@ def _tables(b: Builder, tiles: Tables, chunk: Places, steps: Column, out: NDArra
     launch.scatter_tables(b, chunk, address(out), tiles.first - low, tiles.count, columns[0], columns[1], item)
 
 
+def _apart(tiles: Tables, steps: Column) -> Tables:
+    """The same tiles with tables that no two of them share, of positions in bytes."""
+    first, positions, targets = [], [], []
+    for k in range(tiles.ndim):
+        count = tiles.count[:, k]
+        entry = _entries(tiles.first[:, k], count)
+        first.append(np.cumsum(count) - count)
+        positions.append(tiles.positions[k][entry] * np.repeat(steps[:, k], count))
+        targets.append(tiles.targets[k][entry])
+    return Tables(np.stack(first, 1), tiles.count, tuple(positions), tuple(targets))
+
+
+def _entries(first: Column, count: Column) -> Column:
+    """The entries of runs of a table, one run after another."""
+    before = np.cumsum(count) - count
+    return np.repeat(first - before, count) + np.arange(int(count.sum()))
+
+
 def _points(b: Builder, tiles: Points, chunk: Places, steps: Column, out: NDArray[Any], item: Item) -> None:
     low, high = int(tiles.first.min()), int((tiles.first + tiles.count).max())
     here = replace(tiles, positions=tiles.positions[low:high], targets=tiles.targets[low:high])
-    position, target = here.positions @ steps, here.targets * out.strides[0]
+    if steps.ndim == 2:
+        each = np.zeros_like(here.positions)
+        each[_entries(tiles.first - low, tiles.count)] = np.repeat(steps, tiles.count, axis=0)
+        steps = each
+    position, target = (here.positions * steps).sum(axis=1), here.targets * out.strides[0]
     launch.scatter_points(b, chunk, address(out), tiles.first - low, tiles.count, position, target, item)

@@ -5,16 +5,18 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gpuzarr.batch import permute_columns
 from gpuzarr.codecs.chain import Chain
 from gpuzarr.codecs.shards import Shard, decode_index
 from gpuzarr.errors import CodecError, GpuzarrError, StoreError
 from gpuzarr.execute.pool import Pool
 from gpuzarr.execute.source import Source, Value, believed
+from gpuzarr.grid import Cells
+from gpuzarr.plan import first_inner
 from gpuzarr.ranges import WHOLE, ByteRange
 from gpuzarr.shard import OUTSIDE
 from gpuzarr.store import Buffer, Sized
@@ -35,7 +37,7 @@ SHOWN = 100
 class Rows:
     """n chunks or shards: row i is `length[i]` bytes (`WHOLE`: all) at `offset[i]` of `keys[key[i]]`.
 
-    `chunk[i]` are its coordinates in its level's grid.
+    `chunk[i]` are its coordinates in its level's grid, `cells` where chunks of several shapes lie.
     """
 
     keys: Sequence[str]
@@ -43,6 +45,7 @@ class Rows:
     offset: Column
     length: Column
     chunk: Column
+    cells: Cells | None = None
 
     def __len__(self) -> int:
         return len(self.key)
@@ -52,10 +55,18 @@ class Rows:
         return self.keys[int(self.key[row])], tuple(self.chunk[row].tolist())
 
     @classmethod
-    def whole(cls, keys: Sequence[str], chunk: Column) -> Rows:
+    def whole(cls, keys: Sequence[str], chunk: Column, cells: Cells | None = None) -> Rows:
         """Chunks, or shards, that are values of their own."""
         n = len(chunk)
-        return cls(keys, np.arange(n), np.zeros(n, np.int64), np.full(n, WHOLE, np.int64), chunk)
+        return cls(keys, np.arange(n), np.zeros(n, np.int64), np.full(n, WHOLE, np.int64), chunk, cells)
+
+    def by_shape(self) -> list[tuple[tuple[int, ...] | None, Rows]]:
+        """As `ReadPlan.by_shape`."""
+        return [(None, self)] if self.cells is None else [(shape, self._take(n)) for shape, n in self.cells.groups()]
+
+    def _take(self, rows: Any) -> Rows:
+        cells = None if self.cells is None else self.cells.take(rows)
+        return Rows(self.keys, self.key[rows], self.offset[rows], self.length[rows], self.chunk[rows], cells)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +83,10 @@ class Examination:
 
     def run(self, rows: Rows, chain: Chain) -> int:
         """Decode all chunks in some rows; how many chunks there were."""
+        return sum(self._run(part, chain.of(shape)) for shape, part in rows.by_shape())
+
+    def _run(self, rows: Rows, chain: Chain) -> int:
+        """The same for rows of one shape."""
         while chain.shard is not None:
             if chain.shard.level.whole:
                 return self._wrapped(rows, chain, chain.shard)
@@ -126,13 +141,9 @@ class Examination:
         def one(row: int) -> None:
             value = Value(chain.decode(self._fetch(rows, row, chain.largest)))
             inner = replace(self, source=value, pool=Pool(1))
-            alone = Rows(
-                (rows.keys[int(rows.key[row])],),
-                np.zeros(1, np.int64),
-                np.zeros(1, np.int64),
-                np.array([len(value.data)]),
-                rows.chunk[row : row + 1],
-            )
+            nothing, length = np.zeros(1, np.int64), np.array([len(value.data)])
+            mine = rows._take([row])
+            alone = replace(mine, keys=(rows.keys[int(rows.key[row])],), key=nothing, offset=nothing, length=length)
             counts[row] = inner.run(inner._descend(alone, shard), shard.inner)
 
         self._each(rows, one)
@@ -154,8 +165,9 @@ class Examination:
         nothing = np.zeros(0, np.int64)
         none = Rows(rows.keys, nothing, nothing, nothing, np.zeros((0, len(shard.level.grid)), np.int64))
         found = [none, *(part for part in parts if part is not None)]
-        columns = zip(*((p.key, p.offset, p.length, p.chunk) for p in found), strict=True)
-        return Rows(rows.keys, *map(np.concatenate, columns))
+        key, offset, length, chunk = zip(*((p.key, p.offset, p.length, p.chunk) for p in found), strict=True)
+        joined = np.concatenate
+        return Rows(rows.keys, joined(key), joined(offset), joined(length), joined(chunk))
 
     def _indexed(self, rows: Rows, row: int, shard: Shard) -> Rows:
         """The chunks of one shard."""
@@ -169,7 +181,8 @@ class Examination:
         if data is None:
             raise StoreError("the value is not there any more", key=key)
         index = decode_index(shard, data, NOWHERE if size is None else size)
-        parent = permute_columns(rows.chunk[row : row + 1], level.order)[0] * level.grid_column
+        mine = rows._take([row])
+        parent = first_inner(level, mine.chunk, mine.cells)[0]
         outside, stored = np.flatnonzero(index[:, 0] == OUTSIDE), np.flatnonzero(index[:, 0] >= 0)
         for coords in _coords(outside, level.grid):
             reason = "the index places the chunk outside the shard"

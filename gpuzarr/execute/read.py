@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +21,7 @@ from gpuzarr.memory.host import fill_tiles
 from gpuzarr.plan import ReadPlan
 from gpuzarr.ranges import WHOLE, ByteRange
 
-__all__ = ["read"]
+__all__ = ["look_up", "read", "shards_of"]
 
 NOWHERE = 2**62
 """Bytes that no object has."""
@@ -29,32 +30,52 @@ NOWHERE = 2**62
 def read(plan: ReadPlan, chain: Chain, job: ReadJob) -> None:
     """Fill `job.out` as the plan says. Raises CodecError and StoreError with the key and the chunk."""
     while chain.shard is not None:
+        parts = shards_of(plan, chain)
         if chain.shard.level.whole:
-            _read_wrapped(plan, chain, chain.shard, job)
+            for part, bound, shard in parts:
+                _read_wrapped(part, bound, shard, job)
             return
-        plan = plan.resolve(_indexes(plan, chain.shard, job))
+        answers = look_up(parts, job)
+        plan = ReadPlan.joined([part.resolve(found) for (part, _, _), found in zip(parts, answers, strict=True)])
         chain = chain.shard.inner
     _fill_absent(plan, chain, job)
     if len(plan):
         _read_chunks(plan, chain, job)
 
 
-def _indexes(plan: ReadPlan, shard: Shard, job: ReadJob) -> list[NDArray[np.int64] | None]:
-    """The indexes of all shards of a plan."""
-    answers: list[NDArray[np.int64] | None] = [None] * len(plan)
-    lookups = plan.lookups
+Shards = tuple[ReadPlan, Chain, Shard]
+"""Rows of shards of one shape, and what they are bound to."""
 
-    def look_up(row: int) -> None:
-        if lookups is None:
+
+def shards_of(plan: ReadPlan, chain: Chain) -> list[Shards]:
+    """A plan whose rows are shards, in parts of one shape each."""
+    found: list[Shards] = []
+    for shape, part in plan.by_shape():
+        bound = chain.of(shape)
+        if bound.shard is not None:  # as it is for all, or for none
+            found.append((part if bound is chain else replace(part, levels=bound.levels), bound, bound.shard))
+    return found
+
+
+def look_up(parts: list[Shards], job: ReadJob) -> list[list[NDArray[np.int64] | None]]:
+    """The indexes of all shards of each part."""
+    answers: list[list[NDArray[np.int64] | None]] = [[None] * len(plan) for plan, _, _ in parts]
+    lookups = [plan.lookups for plan, _, _ in parts]
+
+    def one(at: tuple[int, int]) -> None:
+        k, row = at
+        (plan, _, shard), asked = parts[k], lookups[k]
+        if asked is None:
             return
         key, length = plan.keys[int(plan.key[row])], int(plan.length[row])
         limit = NOWHERE if length == WHOLE else length
         try:
-            answers[row] = job.source.index(key, lookups.range(row), lambda data: decode_index(shard, data, limit))
+            answers[k][row] = job.source.index(key, asked.range(row), lambda data: decode_index(shard, data, limit))
         except CodecError as error:
             raise located(error, key, plan, row) from error.__cause__
 
-    job.pool.run(look_up, range(len(plan)), len(plan))
+    rows = [(k, row) for k, (plan, _, _) in enumerate(parts) for row in range(len(plan))]
+    job.pool.run(one, rows, len(rows))
     return answers
 
 
@@ -111,6 +132,13 @@ def _read_chunks(plan: ReadPlan, chain: Chain, job: ReadJob) -> None:
     if job.device is not None:
         read_windows(work, job.device)
         return
-    task = compiled.reader(work) if job.native else None
-    runs = work.runs(apart=task is not None and compiled.in_files(work))
-    job.pool.run(task or work.run, runs, len(runs))
+    tasks: list[tuple[Callable[[range], None], range]] = []
+    for part in work.parts():
+        task = compiled.reader(part) if job.native else None
+        runs = part.runs(apart=task is not None and compiled.in_files(part))
+        tasks += [(task or part.run, rows) for rows in runs]
+    job.pool.run(_do, tasks, len(tasks))
+
+
+def _do(task: tuple[Callable[[range], None], range]) -> None:
+    task[0](task[1])

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from gpuzarr.batch import Boxes, Layout
 from gpuzarr.codecs.chain import Chain
-from gpuzarr.codecs.device import DeviceChain, Strings
+from gpuzarr.codecs.device import DeviceChain, Strings, rooms_of
 from gpuzarr.cuda import tiles as device_tiles
 from gpuzarr.cuda.launch import CODES, Item
-from gpuzarr.cuda.program import ABSOLUTE, ALIGN, INPUT, Builder, Decode, Places, Program, aligned, resolve
+from gpuzarr.cuda.program import ABSOLUTE, ALIGN, INPUT, Builder, Decode, Places, Program, resolve
 from gpuzarr.errors import UnsupportedError
 from gpuzarr.execute.choice import Choice, Where, choose
 from gpuzarr.execute.work import ReadJob, Work
@@ -132,7 +132,7 @@ def read_windows(work: Work, target: DeviceTarget) -> None:
         return
     late = _fly(work, target, list(windows(work, target.window)), on_host=False)
     if len(late):
-        _fly(work, target, parts(late, work.chain, target.window), on_host=True)
+        _fly(work, target, parts(work, late, target.window), on_host=True)
         # They are well-formed, or there would have been an error: the device does not take such streams.
         names = ", ".join(step.name for step in target.chain.steps)
         _refuse_if(target.strict, f"the device does not take {len(late)} of the chunks' streams", names)
@@ -155,13 +155,13 @@ def _refuse_if(strict: bool, why: str, codec: str | None) -> None:
 
 def windows(work: Work, budget: int) -> Iterator[Column]:
     """The rows of a plan in windows of at most `budget` decoded bytes; rows of one request stay together."""
-    n, per = len(work.plan), max(1, budget // max(1, work.chain.elements.nbytes))
-    if per >= n:
+    n, ends = len(work.plan), np.cumsum(nbytes_of(work, np.arange(len(work.plan))))
+    if not n or ends[-1] <= budget:
         yield np.arange(n)
         return
     start, which = 0, work.which
     while start < n:
-        stop = min(start + per, n)
+        stop = _fitting(ends, start, budget)
         if stop < n:
             border = int(np.searchsorted(which, which[stop]))
             stop = border if border > start else stop
@@ -169,10 +169,26 @@ def windows(work: Work, budget: int) -> Iterator[Column]:
         start = stop
 
 
-def parts(rows: Column, chain: Chain, budget: int) -> list[Column]:
+def parts(work: Work, rows: Column, budget: int) -> list[Column]:
     """Some rows in windows of at most `budget` decoded bytes."""
-    per = max(1, budget // max(1, chain.elements.nbytes))
-    return [rows[k : k + per] for k in range(0, len(rows), per)]
+    ends, found, start = np.cumsum(nbytes_of(work, rows)), [], 0
+    while start < len(rows):
+        stop = _fitting(ends, start, budget)
+        found.append(rows[start:stop])
+        start = stop
+    return found
+
+
+def _fitting(ends: Column, start: int, budget: int) -> int:
+    """Where a window ends that begins at `start`, if rows end at byte `ends`: one row is in it at least."""
+    before = int(ends[start - 1]) if start else 0
+    return max(start + 1, int(np.searchsorted(ends, before + budget, "right")))
+
+
+def nbytes_of(work: Work, rows: Column) -> Column:
+    """Decoded bytes of some rows' chunks."""
+    chains, kind = work.shapes
+    return np.array([chain.elements.nbytes for chain in chains], np.int64)[kind[rows]]
 
 
 def fill_absent(plan: ReadPlan, layout: Layout, outs: list[NDArray[Any]], job: ReadJob, target: DeviceTarget) -> None:
@@ -183,7 +199,7 @@ def fill_absent(plan: ReadPlan, layout: Layout, outs: list[NDArray[Any]], job: R
     for (tiles, _), out in zip(plan.absent, outs, strict=True):
         if len(tiles):
             nothing = Places.at(ABSOLUTE, np.zeros(len(tiles), np.int64))
-            device_tiles.scatter(b, tiles, nothing, (0,) * tiles.ndim, out, item)
+            device_tiles.scatter(b, tiles, nothing, np.zeros(tiles.ndim, np.int64), out, item)
     if b.launches:
         program = b.program()
         flight = _launch(program, target.staging(program.nbytes), target, np.zeros(0, np.int64))
@@ -197,7 +213,7 @@ def move(source: NDArray[Any], out: NDArray[Any], target: DeviceTarget) -> None:
     zero = np.zeros((1, out.ndim), np.int64)
     whole = Boxes(zero, zero, np.array([out.shape], np.int64), zero + 1)
     place = Places.at(ABSOLUTE, [device_tiles.address(source)])
-    device_tiles.scatter(b, whole, place, source.strides, out, item)
+    device_tiles.scatter(b, whole, place, np.array(source.strides, np.int64), out, item)
     program = b.program()
     _land(_launch(program, target.staging(program.nbytes), target, np.zeros(0, np.int64)), target)
 
@@ -217,7 +233,7 @@ def _fly(work: Work, target: DeviceTarget, groups: list[Column], on_host: bool) 
     """Carry out windows, and return the rows that the device did not decode."""
     flights: deque[Flight] = deque()
     late: list[Column] = [np.zeros(0, np.int64)]
-    chain = DeviceChain((), ()) if on_host else target.chain
+    chain = DeviceChain(()) if on_host else target.chain
     try:
         for rows in groups:
             if len(flights) == FLIGHTS:
@@ -257,7 +273,9 @@ def stored(work: Work, rows: Column, target: DeviceTarget) -> Window:
     ]
     size = np.array([ABSENT if data is None else len(data) for data in found], np.int64)
     planned = work.plan.length[rows]
-    size[(size > work.chain.largest) | ((size >= 0) & (planned != WHOLE) & (size != planned))] = WRONG
+    chains, kind = work.shapes
+    largest = np.array([chain.largest for chain in chains], np.int64)[kind[rows]]
+    size[(size > largest) | ((size >= 0) & (planned != WHOLE) & (size != planned))] = WRONG
     lead = -target.chain.lead % ALIGN  # what is decoded begins on an aligned byte, not what comes before it
     slots = -(-(lead + np.maximum(size, 0)) // ALIGN) * ALIGN
     offset = np.cumsum(slots) - slots + lead
@@ -275,17 +293,18 @@ def stored(work: Work, rows: Column, target: DeviceTarget) -> Window:
 
 def decoded(work: Work, rows: Column, staging: Staging) -> Window:
     """A window of decoded bytes, in native byte order where only the host can reverse it. Raises CodecError."""
-    layout, pool = work.chain.elements, work.job.pool
-    each = aligned(layout.nbytes)
-    slab = staging(room_for(each * len(rows), len(rows)))
-    size = np.full(len(rows), layout.nbytes)
+    pool, size = work.job.pool, nbytes_of(work, rows)
+    slots = -(-size // ALIGN) * ALIGN
+    offset = np.cumsum(slots) - slots
+    slab = staging(room_for(int(slots.sum()), len(rows)))
     which = work.which[rows]
     borders = np.flatnonzero(np.concatenate(([True], which[1:] != which[:-1], [True]))).tolist()
 
     def one(run: int) -> None:
         value = work.fetch(int(which[borders[run]]))
         for k in range(borders[run], borders[run + 1]):
-            room = slab[k * each : k * each + layout.nbytes]
+            layout = work.chain_of(int(rows[k])).elements
+            room = slab[offset[k] : offset[k] + layout.nbytes]
             found = work.decoded(int(rows[k]), value, int(work.at[rows[k]]), room.data)
             if found is None:
                 size[k] = ABSENT
@@ -294,7 +313,7 @@ def decoded(work: Work, rows: Column, staging: Staging) -> Window:
                 np.ndarray(layout.shape, layout.dtype, room, strides=layout.strides)[...] = native
 
     pool.run(one, range(len(borders) - 1), len(borders) - 1)
-    return Window(rows, slab, np.arange(len(rows)) * each, size, each * len(rows))
+    return Window(rows, slab, offset, size, int(slots.sum()))
 
 
 def prepare(work: Work, window: Window, chain: DeviceChain, target: DeviceTarget) -> tuple[Program, Column]:
@@ -308,14 +327,17 @@ def prepare(work: Work, window: Window, chain: DeviceChain, target: DeviceTarget
     data = Strings(present, Places.at(INPUT, window.offset[present]), window.size[present], window.slab)
     moved = cast is None and any(step.moves for step in chain.steps)
     straight = _straight(work, window.rows[present], layout, moved)
-    made = chain.add(b, data, _targets(b, work, window.rows[present], straight, layout.nbytes))
-    b.refused[made.rows[made.size != layout.nbytes]] = True
-    made = made.take(made.size == layout.nbytes)
+    nbytes = nbytes_of(work, window.rows)
+    targets = _targets(b, work, window.rows[present], straight, nbytes[present])
+    made = chain.add(b, data, targets, _rooms(work, window.rows))
+    right = made.size == nbytes[made.rows]
+    b.refused[made.rows[~right]] = True
+    made = made.take(right)
     left = ~np.isin(made.rows, present[straight])
     places = Places.at(ABSOLUTE, np.full(len(window.rows), device_tiles.FILL))
     places.put(made.rows, made.place)
     scattered = np.union1d(made.rows[left], np.flatnonzero(window.size == ABSENT))
-    _scatter(b, work, window.rows, scattered, places, layout, item)
+    _scatter(b, work, window.rows, scattered, places, item)
     return b.program(), np.flatnonzero(b.refused)
 
 
@@ -323,17 +345,29 @@ def _straight(work: Work, rows: Column, layout: Layout, moved: bool) -> NDArray[
     """Which rows are whole chunks that lie in the result as they are decoded, so that they are decoded there."""
     plan, out = work.plan, work.out
     extra = int(plan.batched)
-    strides = zip(layout.shape, out.strides[extra:], layout.strides, strict=True) if out.ndim > extra else ()
-    same = isinstance(plan.tiles, Boxes) and out.ndim - extra == len(layout.shape)
-    if not moved or layout.swap > 0 or not same or any(n > 1 and a != b for n, a, b in strides):
+    if not moved or layout.swap > 0 or not isinstance(plan.tiles, Boxes) or out.ndim - extra != len(layout.shape):
         return np.zeros(len(rows), bool)
-    tile = plan.starts[rows]
-    whole = plan.tiles.count[tile] == np.array((1,) * extra + layout.shape, np.int64)
-    found: NDArray[np.bool_] = whole.all(axis=1) & (plan.starts[rows + 1] - tile == 1)
+    tile, chains, kind = plan.starts[rows], *work.shapes
+    layouts = [chain.elements for chain in chains]
+    fits = [_lies_as(layout, out.strides[extra:]) for layout in layouts]
+    shape = np.array([(1,) * extra + x.shape for x in layouts], np.int64)[kind[rows]]
+    whole = (plan.tiles.count[tile] == shape).all(axis=1) & np.array(fits, np.bool_)[kind[rows]]
+    found: NDArray[np.bool_] = whole & (plan.starts[rows + 1] - tile == 1)
     return found
 
 
-def _targets(b: Builder, work: Work, rows: Column, straight: NDArray[np.bool_], nbytes: int) -> Places:
+def _lies_as(layout: Layout, strides: tuple[int, ...]) -> bool:
+    """Whether elements of a chunk are as far apart as those of the result."""
+    return all(n == 1 or a == b for n, a, b in zip(layout.shape, strides, layout.strides, strict=True))
+
+
+def _rooms(work: Work, rows: Column) -> Column:
+    """The bytes that each step decodes each row to."""
+    chains, kind = work.shapes
+    return np.array([rooms_of(chain) for chain in chains], np.int64)[kind[rows]]
+
+
+def _targets(b: Builder, work: Work, rows: Column, straight: NDArray[np.bool_], nbytes: Column) -> Places:
     """Where each row is wanted: in the result, or in scratch memory."""
     target = b.scratch(np.where(straight, 0, nbytes))
     tiles = work.plan.tiles
@@ -343,7 +377,7 @@ def _targets(b: Builder, work: Work, rows: Column, straight: NDArray[np.bool_], 
 
 
 def _scatter(
-    b: Builder, work: Work, rows: Column, picked: Column, places: Places, layout: Layout, item: Item
+    b: Builder, work: Work, rows: Column, picked: Column, places: Places, item: Item
 ) -> None:
     """Copy the tiles of some rows of a window to the result; those of absent rows get the fill value."""
     plan = work.plan
@@ -353,9 +387,11 @@ def _scatter(
         return
     before = np.cumsum(counts) - counts
     tile = np.repeat(first - before, counts) + np.arange(int(counts.sum()))
-    strides = (0, *layout.strides) if plan.batched else layout.strides
     chunk = places.take(np.repeat(picked, counts))
-    device_tiles.scatter(b, plan.tiles.take(tile), chunk, strides, work.out, item)
+    chains, kind = work.shapes
+    strides = np.array([(0,) * plan.batched + chain.elements.strides for chain in chains], np.int64)
+    steps = strides[0] if len(chains) == 1 else strides[np.repeat(kind[rows[picked]], counts)]
+    device_tiles.scatter(b, plan.tiles.take(tile), chunk, steps, work.out, item)
 
 
 def _launch(

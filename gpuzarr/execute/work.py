@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -65,7 +65,7 @@ def nanoseconds(chain: Chain) -> float:
 
 
 class Work:
-    """Rows of chunks to read into `out`.
+    """Rows of chunks to read into `out`. Of chunks of several shapes `chain` is that of the largest.
 
     Neighbours in a value are fetched by one request: row i lies at byte `at[i]` of extent `which[i]`. Both are only
     made when they are asked for: the compiled module joins the rows of a file by itself, and by the same rule.
@@ -90,6 +90,25 @@ class Work:
     @property
     def at(self) -> NDArray[np.int64]:
         return self._joined[2]
+
+    @lazy
+    def shapes(self) -> tuple[list[Chain], NDArray[np.int64]]:
+        """The chains of the chunks' different shapes, and which of them is each row's."""
+        if self.plan.cells is None:
+            return [self.chain], np.zeros(len(self.plan), np.int64)
+        shapes, kind = self.plan.cells.by_shape()
+        return [self.chain.of(shape) for shape in shapes], kind
+
+    def chain_of(self, row: int) -> Chain:
+        """The chain of a row's chunk."""
+        return self.chain if self.plan.cells is None else self.shapes[0][self.shapes[1][row]]
+
+    def parts(self) -> list[Work]:
+        """The same work in parts whose chunks have one shape."""
+        if self.plan.cells is None:
+            return [self]
+        parts = self.plan.by_shape()
+        return [Work(replace(part, cells=None), self.chain.of(shape), self.out, self.job) for shape, part in parts]
 
     def runs(self, apart: bool = False) -> list[range]:
         """Rows in runs for the threads; rows of one request stay together, unless they may be `apart`."""
@@ -129,7 +148,7 @@ class Work:
         if decoded is None:
             fill_tiles(self.out, plan.tiles, tiles, self.job.fill)
             return
-        chunk = self.chain.elements.view(decoded) if self.chain.values is None else self._objects(row, decoded)
+        chunk = self.chain_of(row).elements.view(decoded) if self.chain.values is None else self._objects(row, decoded)
         scatter(chunk[None] if plan.batched else chunk, plan.tiles, tiles, self.out)
 
     def stored(self, row: int, value: Buffer, start: int) -> memoryview:
@@ -141,18 +160,18 @@ class Work:
         """The decoded bytes of one chunk (None: absent), in `into` if given. Raises CodecError with key and chunk."""
         if value is None:
             return None
-        plan, data = self.plan, self.stored(row, value, start)
+        plan, chain, data = self.plan, self.chain_of(row), self.stored(row, value, start)
         try:
             if int(plan.length[row]) not in (WHOLE, len(data)):
                 raise CodecError(f"{len(data)} bytes are stored of {int(plan.length[row])}", direction="decode")
-            return self.chain.decode(believed(data, self.chain.largest), into)
+            return chain.decode(believed(data, chain.largest), into)
         except CodecError as error:
             raise located(error, plan.keys[int(plan.key[row])], plan, row) from error.__cause__
 
     def _objects(self, row: int, decoded: Buffer) -> NDArray[Any]:
         """A chunk of elements of no fixed size."""
         try:
-            return self.chain.chunk(decoded)
+            return self.chain_of(row).chunk(decoded)
         except CodecError as error:
             raise located(error, self.plan.keys[int(self.plan.key[row])], self.plan, row) from error.__cause__
 

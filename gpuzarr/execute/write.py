@@ -56,13 +56,26 @@ class WriteJob:
 
 def write(plan: WritePlan, chain: Chain, job: WriteJob) -> None:
     """Write `job.values` as the plan says. Raises CodecError and StoreError with the key and the chunk."""
+    parts = [(part, chain.of(shape)) for shape, part in plan.by_shape()]
     if chain.shard is None:
-        leaf = Leaf(plan, chain, job)
-        runs = leaf.runs()
-        job.pool.run(leaf.put, runs, len(runs))
+        leaves = [Leaf(part, bound, job) for part, bound in parts]
+        runs = [(leaf, rows) for leaf in leaves for rows in leaf.runs()]
+        job.pool.run(_put_run, runs, len(runs))
         return
-    if isinstance(job.store, PartsWriter) and _streams(plan, chain, chain.shard, job.pool.threads):
-        shards, new = Shards(plan, chain.shard, job, job.store), np.flatnonzero(plan.whole)
+    for part, bound in parts:
+        _write_whole(part, bound, job)
+
+
+def _put_run(run: tuple[Leaf, range]) -> None:
+    leaf, rows = run
+    leaf.put(rows)
+
+
+def _write_whole(plan: WritePlan, chain: Chain, job: WriteJob) -> None:
+    """Write shards of one shape."""
+    shard, store = chain.shard, job.store
+    if shard is not None and isinstance(store, PartsWriter) and _streams(plan, chain, shard, job.pool.threads):
+        shards, new = Shards(plan, shard, job, store), np.flatnonzero(plan.whole)
         job.pool.run(shards.put, new.tolist(), len(new))
         plan = plan.take(np.flatnonzero(~plan.whole))
     for rows in _windows(plan, chain):

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "bad",
-    "chunk_shape",
     "dump",
     "extras",
     "load",
@@ -34,9 +33,6 @@ MAX_DOCUMENT = 64 << 20
 
 MAX_NESTING = 200
 """Levels of objects and lists: copying and comparing them takes a few Python frames a level."""
-
-MAX_CHUNK = 1 << 40
-"""Bytes of one decoded chunk or shard."""
 
 MAX_NDIM = 64
 """NumPy's limit."""
@@ -201,27 +197,3 @@ def sizes(value: JSON, field: str) -> tuple[int, ...]:
     if math.prod(value) > MAX_INT:  # type: ignore[arg-type]  # checked above
         bad("more elements than 64 bits count", field)
     return tuple(value)  # type: ignore[arg-type]  # checked above
-
-
-def chunk_shape(value: JSON, shape: tuple[int, ...], itemsize: int, field: str) -> tuple[int, ...]:
-    """A regular grid's chunk shape: as many positive integers as the array has dimensions.
-
-    Zarr-Python to 3.2 wrote 0, false or true along empty dimensions; those are read as 1.
-    """
-    if type(value) is not list or len(value) != len(shape):
-        bad(f"not a list of {len(shape)} sizes", field)
-    if 0 in shape:
-        value = [_repaired(c, field) if n == 0 else c for n, c in zip(shape, value, strict=True)]
-    chunks = sizes(value, field)
-    if 0 in chunks:
-        bad("a chunk has no elements", field)
-    if math.prod(chunks) * itemsize >= MAX_CHUNK:
-        bad(f"a chunk would have {math.prod(chunks) * itemsize} bytes, {MAX_CHUNK} or more", field)
-    return chunks
-
-
-def _repaired(size: JSON, field: str) -> JSON:
-    if not isinstance(size, bool) and (type(size) is not int or size != 0):
-        return size
-    repaired("chunk-size-0", field)
-    return 1

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from gpuzarr.dtypes import JSON, DataType, encode_fill, same_fill
+from gpuzarr.edges import Grid, as_json, is_regular, lengths_within
 from gpuzarr.metadata.consolidated import Consolidated
 from gpuzarr.metadata.forms import bad, dump
 from gpuzarr.repairs import repaired
@@ -118,8 +119,9 @@ def is_big(codecs: tuple[CodecConfig, ...]) -> bool:
 class ArrayMetadata:
     """All that the documents of an array say.
 
-    `chunks` is the shape of what a chunk key holds: of a shard, where the array is sharded. `codecs` are
-    those of format 3, which for an array of format 2 are built from its order, filters and compressor.
+    `chunks` is the shape of what a chunk key holds: of a shard, where the array is sharded. Along an axis of a
+    rectilinear grid it is no number, but `Runs` of them. `codecs` are those of format 3, which for an array of format
+    2 are built from its order, filters and compressor.
     `fill_value` is a scalar of `data_type.dtype` (of types of no fixed size a Python object), or None where
     format 2 has null. `extra` are members that need not be understood; they are written back.
     """
@@ -127,7 +129,7 @@ class ArrayMetadata:
     zarr_format: int
     shape: tuple[int, ...]
     data_type: DataType
-    chunks: tuple[int, ...]
+    chunks: Grid
     keys: ChunkKeys
     fill_value: Any
     codecs: tuple[CodecConfig, ...]
@@ -144,6 +146,11 @@ class ArrayMetadata:
         names = (f.name for f in fields(self) if f.name != "fill_value")
         same = all(getattr(self, n) == getattr(other, n) for n in names)
         return same and same_fill(self.fill_value, other.fill_value, self.data_type)
+
+    @property
+    def largest(self) -> tuple[int, ...]:
+        """The shape of the largest chunk within the array; of a regular grid that of all."""
+        return tuple(lengths_within(n, edge)[-1] for n, edge in zip(self.shape, self.chunks, strict=True))
 
     def documents(self) -> dict[str, bytes]:
         """The array's documents by relative key: `zarr.json`, or `.zarray` and, with attributes, `.zattrs`.
@@ -189,7 +196,7 @@ def _array_v3(array: ArrayMetadata) -> dict[str, JSON]:
         "node_type": "array",
         "shape": list(array.shape),
         "data_type": array.data_type.json,
-        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(array.chunks)}},
+        "chunk_grid": _grid_v3(array.chunks),
         "chunk_key_encoding": {"name": array.keys.name, "configuration": {"separator": array.keys.separator}},
         "fill_value": encode_fill(array.fill_value, packed(array.data_type, array.codecs), 3),
         "codecs": [codec.to_v3() for codec in array.codecs],
@@ -198,6 +205,13 @@ def _array_v3(array: ArrayMetadata) -> dict[str, JSON]:
     if array.dimension_names is not None:
         document["dimension_names"] = list(array.dimension_names)
     return {**document, **array.extra}
+
+
+def _grid_v3(chunks: Grid) -> dict[str, Any]:
+    """A chunk grid (Zarr 3.1 core, section "Regular grids"; zarr-extensions, chunk grid `rectilinear`)."""
+    if is_regular(chunks):
+        return {"name": "regular", "configuration": {"chunk_shape": as_json(chunks)}}
+    return {"name": "rectilinear", "configuration": {"kind": "inline", "chunk_shapes": as_json(chunks)}}
 
 
 def _array_v2(array: ArrayMetadata) -> Documents:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from gpuzarr.dtypes import JSON, from_v2, parse_fill
 from gpuzarr.grid import ChunkKeys
 from gpuzarr.metadata.consolidated import Consolidated
-from gpuzarr.metadata.forms import bad, chunk_shape, load, located, member, object_of, sizes
+from gpuzarr.metadata.forms import bad, load, located, member, object_of, sizes
+from gpuzarr.metadata.grids import chunk_shape
 from gpuzarr.metadata.model import ArrayMetadata, CodecConfig, GroupMetadata
 
 if TYPE_CHECKING:

@@ -9,11 +9,13 @@ from __future__ import annotations
 from functools import lru_cache
 
 from gpuzarr.dtypes import JSON, from_v3, parse_fill
+from gpuzarr.edges import Grid
 from gpuzarr.errors import UnsupportedError
 from gpuzarr.grid import ChunkKeys
 from gpuzarr.metadata.chains import completed
 from gpuzarr.metadata.consolidated import Consolidated
-from gpuzarr.metadata.forms import bad, chunk_shape, extras, load, located, member, object_of, sizes
+from gpuzarr.metadata.forms import bad, extras, load, located, member, object_of, sizes
+from gpuzarr.metadata.grids import chunk_shape, chunk_shapes
 from gpuzarr.metadata.model import ArrayMetadata, GroupMetadata, codec_list, packed
 from gpuzarr.repairs import repaired
 
@@ -40,6 +42,7 @@ _ARRAY = frozenset(
 _EXTENSION = frozenset({"name", "configuration", "must_understand"})
 _SEPARATOR = {"default": "/", "v2": "."}
 _CHUNK_SHAPE = frozenset({"chunk_shape"})
+_CHUNK_SHAPES = frozenset({"kind", "chunk_shapes"})
 
 
 def parse_v3(document: bytes, path: str = "") -> ArrayMetadata | GroupMetadata:
@@ -117,23 +120,24 @@ def _extension(value: JSON, field: str) -> tuple[str, dict[str, JSON]]:
     return name, object_of(found.get("configuration", {}), field, "configuration")
 
 
-def _grid(value: JSON, shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
+def _grid(value: JSON, shape: tuple[int, ...], itemsize: int) -> Grid:
     name, configuration = _extension(value, "chunk_grid")
+    if name == "rectilinear":
+        if configuration.keys() != _CHUNK_SHAPES:
+            extras(configuration, _CHUNK_SHAPES, "chunk_grid")
+        if configuration.get("kind") != "inline":
+            bad(f"the kind of a rectilinear grid is {configuration.get('kind')!r:.100}, not 'inline'", "chunk_grid")
+        return chunk_shapes(configuration.get("chunk_shapes"), shape, itemsize, "chunk_grid")
     if name != "regular":
-        if name == "rectilinear":
-            _refuse_rectilinear()
         bad(f"unknown chunk grid {name!r:.100}", "chunk_grid")
     if configuration.keys() != _CHUNK_SHAPE:
         extras(configuration, _CHUNK_SHAPE, "chunk_grid")
     chunks = configuration.get("chunk_shape")
     # Zarr-Python 3.2.0 and 3.2.1 wrote rectilinear grids under this name
     if isinstance(chunks, list) and any(isinstance(c, list) for c in chunks):
-        _refuse_rectilinear()
+        repaired("grid-name", "chunk_grid")
+        return chunk_shapes(chunks, shape, itemsize, "chunk_grid")
     return chunk_shape(chunks, shape, itemsize, "chunk_grid")
-
-
-def _refuse_rectilinear() -> None:
-    raise UnsupportedError("chunks of different sizes are not read yet", feature="rectilinear chunk grid")
 
 
 @lru_cache(maxsize=4)

@@ -43,7 +43,7 @@ class Explanation:
         The result, and the memory it is made in.
     chunks, chunks_absent, chunk_bytes
         Chunks that the selection touches; those known not to be stored, which are filled (None: not known
-        before they are fetched); the decoded size of one.
+        before they are fetched); the decoded size of one, of the largest where they differ.
     keys, shards
         Values in the store that hold them; how many of these are shards.
     indexes, index_bytes, indexes_kept
@@ -107,7 +107,8 @@ class Explanation:
     __repr__ = __str__
 
     def _lines(self) -> Iterator[tuple[str, str]]:
-        chunks = f"{self.chunks:,} of {size(self.chunk_bytes)}"
+        differ = self.decoded_bytes != (self.chunks - (self.chunks_absent or 0)) * self.chunk_bytes
+        chunks = f"{self.chunks:,} of {'at most ' if differ else ''}{size(self.chunk_bytes)}"
         held = count(self.shards, "shard") if self.shards else count(self.keys, "key")
         absent = "; which are stored is unknown until fetched"
         if self.chunks_absent is not None:
@@ -144,21 +145,23 @@ def explain(array: Array, chosen: Selection) -> Explanation:
     work = device_work(array, rehearsed, len(found.plan) if found.chain.shard is None else 1)
     reason = not_compiled(leaf, job.native) if work is None else ON_DEVICE
     requests, runs = _fetches(found, job, reason is None)
-    tiles, order = _innermost(found.plan.tiles, found.plan.order, found.chain.levels)
-    decoded, wanted = len(tiles) * leaf.elements.nbytes, chosen.size * array.dtype.itemsize
+    parts, order = _by_chain(found)
+    decoded, wanted = sum(len(t) * c.elements.nbytes for t, c in parts), chosen.size * array.dtype.itemsize
+    many, largest = sum(len(t) for t, _ in parts), max(c.elements.nbytes for _, c in parts)
     there = array._reader.device if work is not None and work.decoded == "device" else None
     moves = there is not None and any(step.moves for step in there.steps)
     places = moves or (reason is None and _places(found.chain, array))
-    straight = _straight(tiles, leaf, order, _strides(array, chosen)) if places else 0
+    strides = _strides(array, chosen)
+    straight = sum(_straight(t, c, order, strides) for t, c in parts) if places else 0
     known = not len(found.plan) or (found.chain.shard is None and bool(chain.levels))
     return Explanation(
         shape=chosen.shape,
         dtype=str(array.dtype),
         result_bytes=wanted,
         memory=options.memory.name,
-        chunks=len(tiles) + found.absent,
+        chunks=many + found.absent,
         chunks_absent=found.absent if known else None,
-        chunk_bytes=leaf.elements.nbytes,
+        chunk_bytes=largest,
         keys=len(plan),
         shards=len(plan) if chain.levels else 0,
         indexes=found.indexes,
@@ -169,7 +172,7 @@ def explain(array: Array, chosen: Selection) -> Explanation:
         decoded_bytes=decoded,
         amplification=decoded / wanted if wanted else None,
         straight=straight,
-        scattered=len(tiles) - straight,
+        scattered=many - straight,
         runs=runs,
         threads=min(runs, runner.threads),
         compiled=reason is None,
@@ -196,11 +199,13 @@ def _look_up(plan: ReadPlan, chain: Chain, job: ReadJob) -> _Found:
     """The loop of `execute.read.read`, counting."""
     found = _Found(plan, chain)
     while chain.shard is not None and not chain.shard.level.whole:
-        answers = reading._indexes(plan, chain.shard, job)
-        stored, before = sum(a is not None for a in answers), len(plan.absent)
-        kept = _kept(plan, job)
-        indexes, index_bytes = len(plan), stored * chain.shard.level.index_size
-        plan, chain = plan.resolve(answers), chain.shard.inner
+        parts = reading.shards_of(plan, chain)
+        answers, before, indexes = reading.look_up(parts, job), len(plan.absent), len(plan)
+        stored = [sum(a is not None for a in found) for found in answers]
+        index_bytes = sum(n * shard.level.index_size for n, (_, _, shard) in zip(stored, parts, strict=True))
+        kept = sum(_kept(part, job) for part, _, _ in parts)
+        plan = ReadPlan.joined([part.resolve(a) for (part, _, _), a in zip(parts, answers, strict=True)])
+        chain = chain.shard.inner
         absent = sum(len(_innermost(t, order, chain.levels)[0]) for t, order in plan.absent[before:])
         found = _Found(
             plan,
@@ -211,6 +216,15 @@ def _look_up(plan: ReadPlan, chain: Chain, job: ReadJob) -> _Found:
             found.kept + kept,
         )
     return found
+
+
+def _by_chain(found: _Found) -> tuple[list[tuple[Tiles, Chain]], tuple[int, ...]]:
+    """The tiles of the innermost chunks with the chains of these, one for each shape, and their order of axes."""
+    plan, chain = found.plan, found.chain
+    if chain.shard is None and plan.cells is not None:
+        return [(part.tiles, chain.of(shape)) for shape, part in plan.by_shape()], plan.order
+    tiles, order = _innermost(plan.tiles, plan.order, chain.levels)
+    return [(tiles, chain.leaf)], order
 
 
 def _kept(plan: ReadPlan, job: ReadJob) -> int:
@@ -243,7 +257,7 @@ def _fetches(found: _Found, job: ReadJob, in_module: bool) -> tuple[Requests, in
     if chain.shard is not None or not len(plan):  # a whole shard is a request and a run
         return plan.requests, len(plan)
     work = Work(plan, chain, job.out, job)
-    return work.extents, len(work.runs(apart=in_module and in_files(work)))
+    return work.extents, sum(len(part.runs(apart=in_module and in_files(part))) for part in work.parts())
 
 
 def _places(chain: Chain, array: Array) -> bool:

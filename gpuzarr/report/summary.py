@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 from gpuzarr import node
 from gpuzarr.dtypes import encode_fill
+from gpuzarr.edges import as_json
 from gpuzarr.errors import GpuzarrError, MetadataError, NodeNotFoundError
 from gpuzarr.metadata import ArrayMetadata, GroupMetadata
 from gpuzarr.report.words import aligned, chain_text, count, printable, size
@@ -53,8 +54,8 @@ class Info:
             "zarr_format": a.zarr_format,
             "data_type": metadata.data_type.name,
             "shape": list(a.shape),
-            "chunks": list(a.chunks),
-            "shards": None if a.shards is None else list(a.shards),
+            "chunks": as_json(a._chunking.chunks),
+            "shards": None if a._chunking.inner is None else as_json(a._chunking.outer),
             "nchunks": a.nchunks,
             "fill_value": encode_fill(metadata.fill_value, metadata.data_type, a.zarr_format),
             "order": a.order,
@@ -84,9 +85,9 @@ class Info:
         yield "Zarr format", str(a.zarr_format)
         yield "Data type", printable(found["data_type"])
         yield "Shape", str(a.shape)
-        yield "Chunk shape", str(a.chunks)
-        if a.shards is not None:
-            yield "Shard shape", str(a.shards)
+        yield "Chunk shape", str(a._chunking.chunks)
+        if a._chunking.inner is not None:
+            yield "Shard shape", str(a._chunking.outer)
         yield "Chunks", f"{a.nchunks:,}"
         yield "Fill value", printable(a.fill_value)
         yield "Order", a.order

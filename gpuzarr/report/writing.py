@@ -85,10 +85,14 @@ def explain_write(array: Array, chosen: Selection) -> WriteExplanation:
     metadata, options, chain = array.metadata, array._options, array._binding.chain
     plan = plan_write(chosen.tiles, metadata.chunks, metadata.keys, array._folder, metadata.shape)
     keys, partial = len(plan), int(np.count_nonzero(~plan.whole))
-    for level in chain.levels:
-        plan = plan.descend(level)
+    chunks = encoded = 0
+    for shape, part in plan.by_shape():
+        bound = chain.of(shape)
+        for level in bound.levels:
+            part = part.descend(level)
+        chunks, encoded = chunks + len(part), encoded + len(part) * bound.leaf.elements.nbytes
     reason = not_compiled(chain.leaf, options.runner.native)
-    reason = reason if isinstance(plan.tiles, Boxes) or reason else POINTS
+    reason = reason if isinstance(chosen.tiles, Boxes) or reason else POINTS
     nbytes = chosen.size * array.dtype.itemsize
     away = options.memory.device is not None
     return WriteExplanation(
@@ -100,8 +104,8 @@ def explain_write(array: Array, chosen: Selection) -> WriteExplanation:
         downloaded_bytes=nbytes if away else 0,
         keys=keys,
         partial=partial,
-        chunks=len(plan),
-        encoded_bytes=len(plan) * chain.leaf.elements.nbytes,
+        chunks=chunks,
+        encoded_bytes=encoded,
         threads=options.runner.threads,
         compiled=reason is None,
         why_not_compiled=reason,

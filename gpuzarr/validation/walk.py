@@ -14,7 +14,7 @@ from gpuzarr.errors import GpuzarrError, NodeNotFoundError, StoreError
 from gpuzarr.execute import Executor
 from gpuzarr.execute.check import Examination, Rows
 from gpuzarr.execute.source import Source
-from gpuzarr.grid import KeyTable
+from gpuzarr.grid import KeyTable, cells
 from gpuzarr.metadata import ArrayMetadata, Consolidated, GroupMetadata
 from gpuzarr.metadata.forms import load
 from gpuzarr.metadata.v2 import consolidated_of
@@ -227,5 +227,6 @@ class _Walk:
             key, chunk, codec = (at.get(name) for name in ("key", "chunk", "codec"))
             self.result.findings.append(Finding(rule, owner.path, key or "", error.reason, None, chunk, codec))
 
-        count = Examination(Source(self.store), self.executor.pool, tell).run(Rows.whole(keys, chunk), chain)
+        rows = Rows.whole(keys, chunk, cells(chunk, array.chunks))
+        count = Examination(Source(self.store), self.executor.pool, tell).run(rows, chain)
         self.result.chunks = (self.result.chunks or 0) + count
