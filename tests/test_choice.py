@@ -56,6 +56,12 @@ def test_the_estimate_is_that_of_whose_code_decodes() -> None:
         assert choose(many, 4000, "auto", 16, by_nvcomp=("zlib",)) == ours
 
 
+def test_a_huge_frame_is_less_slow_where_its_blocks_are_decoded_side_by_side() -> None:
+    zstd = OWN["zstd"]
+    assert zstd.of(1 << 10) == 1024 * zstd.stream
+    assert zstd.of(1 << 24) < NVCOMP["zstd"].of(1 << 24) == (1 << 24) * NVCOMP["zstd"].stream
+
+
 def test_every_compressor_that_a_device_decodes_has_an_estimate() -> None:
     assert {name for name, decoder in DECODERS.items() if decoder.own} == OWN.keys()
     assert {name for name, decoder in DECODERS.items() if decoder.nvcomp} == NVCOMP.keys()

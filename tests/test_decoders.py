@@ -266,6 +266,37 @@ def test_streams_for_which_nvcomp_wants_too_much_memory_are_our_kernels(device: 
     assert device.counts["nvcomp"] == 0
 
 
+@pytest.mark.parametrize("checksum", [False, True])
+def test_blocks_of_all_frames_are_decoded_side_by_side_by_two_launches(checksum: bool, bare: Any) -> None:
+    """Whatever the number of frames; those of a block, or of nothing compressed, by a third."""
+    data, noise = values(300_000), np.random.default_rng(1).bytes(300_000)
+    parts = [frame(data, checksum), frame(data[::-1], checksum), frame(noise), frame(data[7:] + bytes(7), checksum)]
+    for some, launches in (([0], 2), ([0, 1, 3] * 2, 2), ([2], 1), ([2, 0, 3, 2], 3)):
+        again = on(array_of([parts[k] for k in some], len(data)))
+        bare.reset()
+        found = testing.to_host(again[...]).tobytes()
+        assert bare.counts["launches"] == launches == again.explain().device.launches
+        assert found == b"".join((data, data[::-1], noise, data[7:] + bytes(7))[k] for k in some)
+
+
+def test_a_frame_of_several_blocks_that_is_damaged_gives_the_hosts_error(bare: Any) -> None:
+    good, rng = frame(values(300_000)), np.random.default_rng(2)
+    array = array_of([good, good], 300_000)
+    for _ in range(6):
+        bad = bytearray(good)
+        bad[rng.integers(len(bad) // 3, len(bad))] ^= 1 << rng.integers(8)
+        array.store.put("c/1", bytes(bad))
+        try:
+            wanted: Any = array[...].tobytes()
+        except CodecError as error:
+            wanted = (error.reason, error.key, error.chunk)
+        try:
+            found: Any = testing.to_host(on(array)[...]).tobytes()
+        except CodecError as error:
+            found = (error.reason, error.key, error.chunk)
+        assert found == wanted
+
+
 @pytest.mark.parametrize("codecs", ["own", "nvcomp", "auto"])
 def test_frames_that_neither_takes_are_the_hosts_whichever_is_asked_for(codecs: Any, device: Any) -> None:
     data = values(5000)

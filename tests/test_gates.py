@@ -33,6 +33,8 @@ PROMISES = {
     "gz_snappy": WIDE,
     "gz_unshuffle": WIDE,
     "gz_zstd": WIDE,
+    "gz_zstd_entropy": Promise(reads_16=False, writes_16=True),
+    "gz_zstd_execute": WIDE,
 }
 
 

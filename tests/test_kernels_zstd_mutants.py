@@ -17,6 +17,7 @@ from kernels import Buffers, needs_compiler
 
 pytestmark = needs_compiler
 
+HEADERS = ("zstd_blocks.cuh", "zstd_tables.cuh", "zstd_xxh64.cuh")
 LAST = "if (lane == 0) making.weight[n] = (gz_u8)last;"
 FAULTS = [  # what is right, and what stands there instead
     # bit streams
@@ -116,7 +117,7 @@ FAULTS = [  # what is right, and what stands there instead
 def faulty(tmp_path_factory: pytest.TempPathFactory) -> Emulator:
     """All of them in one build, each behind a switch."""
     folder = tmp_path_factory.mktemp("faulty")
-    plant("zstd.cu", FAULTS, folder, ("zstd_tables.cuh", "zstd_xxh64.cuh"))
+    plant("zstd.cu", FAULTS, folder, HEADERS)
     return load("check", sources=[folder / "zstd.cu"])
 
 

@@ -195,17 +195,18 @@ def _blosc(stage: BloscCodec, nvcomp: Nvcomp | None, asked: Mapping[str, Asked])
     return BloscStep(ways[CODECS.index("lz4" if stage.cname == "lz4hc" else stage.cname)], ways)
 
 
-def _decode(b: Builder, way: Way | None, streams: Streams, rows: Column, target: Places) -> None:
-    """Add the decoding of streams of one compressor (None: stored as they are).
+def _decode(
+    b: Builder, way: Way | None, slab: NDArray[np.uint8], streams: Streams, rows: Column, target: Places
+) -> None:
+    """Add the decoding of a slab's streams of one compressor (None: stored as they are).
 
     `rows` are the window's rows by `streams.row`; `target` is where their chunks begin.
     """
-    src, dst = Places.at(INPUT, streams.source), target.take(streams.row) + streams.target
-    of = rows[streams.row]
+    dst, of = target.take(streams.row) + streams.target, rows[streams.row]
     if way is None:
-        launch.copy(b, src, dst, streams.size)
+        launch.copy(b, Places.at(INPUT, streams.source), dst, streams.size)
     else:
-        way.add(b, streams, src, dst, of)
+        way.add(b, slab, streams, dst, of)
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +265,7 @@ class StreamStep:
     def add(self, b: Builder, data: Strings, room: Column, target: Places) -> Strings:
         found = READERS[self.name](data.slab, data.place.offset, data.size, room)
         b.refused[data.rows[found.problem != 0]] = True
-        _decode(b, self.way, found.streams, data.rows, target)
+        _decode(b, self.way, data.slab, found.streams, data.rows, target)
         made = Strings(data.rows, target, room, None)
         return made.take(found.problem == 0)
 
@@ -298,7 +299,7 @@ class BloscStep:
         joined = Places(target.region.copy(), target.offset.copy())
         joined.put(shuffled, b.scratch(room[shuffled]))
         for codec, streams in found.streams.items():
-            _decode(b, ways.get(codec), streams, data.rows, joined)
+            _decode(b, ways.get(codec), data.slab, streams, data.rows, joined)
         for kind, kernel in ((1, "gz_unshuffle"), (2, "gz_bitunshuffle")):
             blocks = found.blocks.take(found.shuffle[found.blocks.row] == kind)
             src, dst = (places.take(blocks.row) + blocks.target for places in (joined, target))

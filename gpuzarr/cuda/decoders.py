@@ -16,10 +16,13 @@ from numpy.typing import NDArray
 
 from gpuzarr.cuda import launch
 from gpuzarr.cuda.nvcomp import Nvcomp
-from gpuzarr.cuda.program import Builder, Places, Share
+from gpuzarr.cuda.program import INPUT, Builder, Places, Share
 from gpuzarr.cuda.streams import WORDS, Check, Column, Problem, Streams, mark
+from gpuzarr.cuda.zstd_blocks import zstd_blocks
 
 __all__ = ["DECODERS", "Asked", "Decoder", "Way", "asked_of", "way_of"]
+
+Bytes = NDArray[np.uint8]
 
 Asked = Literal["auto", "own", "nvcomp"]
 """Which decodes a compressor's streams: the table's choice; our kernel alone; nvCOMP, where it is and takes them."""
@@ -68,15 +71,15 @@ class Way:
         """Whose code decodes, if nothing is odd about a stream."""
         return "own kernel" if self.nvcomp is None else self.nvcomp.title
 
-    def add(self, b: Builder, streams: Streams, src: Places, dst: Places, rows: Column) -> None:
-        """Add the decoding of streams from `src` to `dst`, for these rows of a window: a launch of each at most, and
-        one for the checksums of what nvCOMP decodes, which our kernels verify themselves."""
+    def add(self, b: Builder, slab: Bytes, streams: Streams, dst: Places, rows: Column) -> None:
+        """Add the decoding of a slab's streams to `dst`, for these rows of a window: a launch of each kernel at most,
+        and one for the checksums of what nvCOMP decodes, which our kernels verify themselves."""
         odd = self._odd(b, streams)
         ours, theirs = np.flatnonzero(odd != Problem.NONE), np.flatnonzero(odd == Problem.NONE)
         if self.nvcomp is None:
             ours, theirs = theirs, ours
-        for picked, by in ((theirs, self._nvcomp), (ours, self._own)):
-            by(b, streams.take(picked), src.take(picked), dst.take(picked), rows[picked])
+        self._nvcomp(b, streams.take(theirs), dst.take(theirs), rows[theirs])
+        self._own(b, slab, streams.take(ours), dst.take(ours), rows[ours])
         self._tell(b, odd)
 
     def _odd(self, b: Builder, streams: Streams) -> NDArray[np.int8]:
@@ -90,16 +93,22 @@ class Way:
             mark(odd, streams.room == room, Problem.MEMORY)
         return odd
 
-    def _own(self, b: Builder, streams: Streams, src: Places, dst: Places, rows: Column) -> None:
+    def _own(self, b: Builder, slab: Bytes, streams: Streams, dst: Places, rows: Column) -> None:
+        if self.codec == "zstd" and len(streams):
+            several, blocks = zstd_blocks(slab, streams.source, streams.size, streams.room)
+            part = streams.take(several)
+            src = Places.at(INPUT, part.source)
+            launch.zstd(b, blocks, src, part.size, dst.take(several), part.room, rows[several])
+            streams, dst, rows = streams.take(~several), dst.take(~several), rows[~several]
         framing = DECODERS[self.codec].framing
         told = () if framing is None else (np.uint32(framing),)
-        size = streams.before + streams.size + streams.behind
-        launch.streams(b, self.own, src + -streams.before, size, dst, streams.room, rows, *told)
+        src, size = Places.at(INPUT, streams.source - streams.before), streams.before + streams.size + streams.behind
+        launch.streams(b, self.own, src, size, dst, streams.room, rows, *told)
 
-    def _nvcomp(self, b: Builder, streams: Streams, src: Places, dst: Places, rows: Column) -> None:
+    def _nvcomp(self, b: Builder, streams: Streams, dst: Places, rows: Column) -> None:
         if self.nvcomp is None:
             return
-        name = str(DECODERS[self.codec].nvcomp)
+        name, src = str(DECODERS[self.codec].nvcomp), Places.at(INPUT, streams.source)
         launch.nvcomp(b, self.nvcomp, name, src, streams.size, dst, streams.room, rows)
         for check in (Check.CRC32, Check.ADLER32):
             has = np.flatnonzero(streams.check == check)

@@ -19,14 +19,17 @@ from numpy.typing import NDArray
 from gpuzarr.cuda.streams import Check, Column, Frames, Problem, Streams, check_rows, heads, little, mark
 
 __all__ = [
+    "FEW",
     "LARGEST",
     "READERS",
+    "ZSTD_BLOCK",
     "deflate_streams",
     "gzip_members",
     "lz4_blocks",
     "snappy_blocks",
     "zlib_streams",
     "zstd_frames",
+    "zstd_heads",
 ]
 
 LARGEST: Mapping[str, int] = MappingProxyType(
@@ -206,6 +209,11 @@ def zstd_frames(slab: NDArray[np.uint8], offset: Column, size: Column, room: Col
     before = np.cumsum(sizes) - sizes
     target = before - before[np.searchsorted(found.row, found.row)]
     return Frames(replace(found, room=sizes, target=target), problem)
+
+
+def zstd_heads(slab: NDArray[np.uint8], offset: Column, size: Column) -> Column:
+    """Bytes of the headers of frames."""
+    return _ZstdHeaders.read(heads(slab, offset, size, ZSTD_HEADER)).length
 
 
 @dataclass(frozen=True, slots=True)

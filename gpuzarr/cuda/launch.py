@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from gpuzarr.cuda.nvcomp import Nvcomp, splits
 from gpuzarr.cuda.program import SCRATCH, Builder, Decode, Place, Places
+from gpuzarr.cuda.zstd_blocks import SEQUENCE, Blocks
 
 __all__ = [
     "CHECKSUMS",
@@ -28,6 +29,7 @@ __all__ = [
     "scatter_tables",
     "streams",
     "unshuffle",
+    "zstd",
 ]
 
 Column = NDArray[np.int64]
@@ -35,8 +37,11 @@ Column = NDArray[np.int64]
 THREADS, WIDE = 128, 256
 """Threads of a block; of those that unshuffle or check."""
 
-STREAMS, PAIR = THREADS // 32, 64
-"""Streams of a block, where a warp decodes one; threads of a block that decodes one by two warps."""
+WARP, PAIR = 32, 64
+"""Threads of a block that decodes one stream, by a warp or two."""
+
+STREAMS = THREADS // WARP
+"""Streams of a block, where a warp decodes one."""
 
 PAIRED = frozenset({"gz_deflate", "gz_zstd"})
 """Decoders of which a block of two warps takes one stream."""
@@ -101,6 +106,26 @@ def streams(
         columns = (b.column(src), b.column(size), b.column(dst), b.column(room), b.status(rows))
         each, threads = (1, PAIR) if kernel in PAIRED else (STREAMS, THREADS)
         b.launch(kernel, -(-len(rows) // each), threads, (*first, *columns, np.uint32(len(rows))))
+
+
+def zstd(
+    b: Builder, blocks: Blocks, src: Places, size: Column, dst: Places, room: Column, rows: Column
+) -> None:
+    """Decode zstd frames of several blocks, as `streams` does: all blocks side by side, then what they say."""
+    if not len(rows):
+        return
+    of, m = blocks.frame, len(blocks)
+    literals, sequences = b.column(b.scratch(blocks.literals)), b.column(b.scratch(SEQUENCE * blocks.sequences))
+    found = Place(SCRATCH, int(b.scratch([4 * m]).offset[0]))
+    frames = (b.column(src.take(of)), b.column(size[of]), b.column(room[of]))
+    counts = b.column(blocks.literals), b.column(blocks.sequences)
+    at, origin = b.column(blocks.at), b.column(blocks.origin)
+    places = (at, origin, literals, counts[0], sequences, counts[1], found)
+    b.launch("gz_zstd_entropy", m, PAIR, (*frames, *places, np.uint32(m)))
+    first = b.column(np.searchsorted(of, np.arange(len(rows) + 1)))
+    columns = (b.column(src), b.column(size), b.column(dst), b.column(room), first)
+    made = (at, literals, sequences, found, b.status(rows))
+    b.launch("gz_zstd_execute", len(rows), WARP, (*columns, *made, np.uint32(len(rows))))
 
 
 def nvcomp(
