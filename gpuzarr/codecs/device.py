@@ -124,7 +124,7 @@ def rooms_of(chain: Chain) -> list[int]:
 
 def _rearranged(chain: Chain) -> bool:
     """Whether the bytes of elements are to be put in order after all stages."""
-    return chain.mask is not None or chain.elements.swap < 0
+    return bool(chain.mask) or chain.elements.swap < 0
 
 
 def bind_device(chain: Chain, nvcomp: Nvcomp | None, asked: Mapping[str, Asked] = MappingProxyType({})) -> DeviceChain:
