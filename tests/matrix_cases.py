@@ -137,7 +137,10 @@ LAYOUTS_3 = (
 )
 """The last two have a codec for the data types that are named."""
 
-GRIDS_3 = (Choice("regular", "Ztr", codec("regular", chunk_shape=list(CHUNKS))),)
+GRIDS_3 = (
+    Choice("regular", "Ztr", codec("regular", chunk_shape=list(CHUNKS))),
+    Choice("rectilinear", "Zr", codec("rectilinear", kind="inline", chunk_shapes=[[2, 4, 2], 4])),
+)
 
 
 def _chain(layout: str, kind: Kind, packed: list[Any]) -> list[Any]:

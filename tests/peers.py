@@ -41,13 +41,14 @@ def quiet() -> Iterator[None]:
 
 def _zarr() -> Peer:
     zarr = pytest.importorskip("zarr")
+    rectilinear = {"array.rectilinear_chunks": True}
 
     def read(folder: Path) -> NDArray[Any]:
-        with quiet():
+        with quiet(), zarr.config.set(rectilinear):
             return np.asarray(zarr.open_array(str(folder), mode="r")[...])
 
     def write(folder: Path, values: NDArray[Any]) -> None:
-        with quiet():
+        with quiet(), zarr.config.set(rectilinear):
             zarr.open_array(str(folder), mode="r+")[...] = values
 
     return Peer("zarr", read, write)

@@ -47,6 +47,7 @@ COVERED: dict[str, dict[str, str]] = {
             test_accessed_chunks
         """,
         "test_ported_indexing.py::test_arrays_without_elements": "test_zero_sized_chunks",
+        "test_rectilinear.py::test_every_selection_is_numpys": "test_get_coordinate_selection_1d_irregular_grid",
     },
     "test_array.py": {
         "test_ported_array.py::test_arrays": """
@@ -124,6 +125,7 @@ COVERED: dict[str, dict[str, str]] = {
             test_v2_and_v3_exist_at_same_path
         """,
         "test_ported_group.py::test_groups": "test_tree",
+        "test_rectilinear.py::test_zarr_python_reads_and_resizes_what_is_written": "test_open_array_rectilinear_chunks",
         "test_ported_array.py::test_arrays": "test_create test_array_order",
         "test_api.py::test_options_hold_for_what_is_made_and_loaded": """
             test_open_array_respects_write_empty_chunks_config
@@ -178,7 +180,6 @@ LEFT: dict[str, dict[str, str]] = {
             test_async_oindex test_async_oindex_with_zarr_array test_async_vindex test_async_vindex_with_zarr_array
             test_async_invalid_indexer
         """,
-        "rectilinear grids are tested with the grids": "test_get_coordinate_selection_1d_irregular_grid",
     },
     "test_array.py": {
         PRIVATE: """
@@ -221,7 +222,6 @@ LEFT: dict[str, dict[str, str]] = {
         "automatic chunks are others: docs/zarr-python.md": "test_auto_chunks",
         OLD: "test_write_empty_chunks_warns test_init_order_warns test_unimplemented_kwarg_warnings",
         ASYNC: "test_async_array_open_array_not_found test_open_falls_back_to_open_group_async",
-        "rectilinear grids are tested with the grids": "test_open_array_rectilinear_chunks",
     },
     "test_sharding.py": {
         PRIVATE: """
