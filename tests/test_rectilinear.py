@@ -296,6 +296,53 @@ def test_resizing_keeps_what_stays_inside(how: dict[str, Any], one: list[int], t
             assert np.array_equal(again[...], model)
 
 
+BIG = {"name": "bytes", "configuration": {"endian": "big"}}
+TURNED = {"name": "transpose", "configuration": {"order": [1, 0]}}
+DELTA = {"name": "numcodecs.delta", "configuration": {"dtype": "<i4"}}
+
+
+def shards(chunk: list[int], *codecs: Any) -> dict[str, Any]:
+    configuration = {"chunk_shape": chunk, "codecs": [*codecs], "index_codecs": [LITTLE], "index_location": "start"}
+    return {"name": "sharding_indexed", "configuration": configuration}
+
+
+CHAINS: dict[str, dict[str, Any]] = {
+    "big endian": {"serializer": BIG, "compressors": None},
+    "big endian in shards": {"serializer": shards([2, 3], BIG), "compressors": None},
+    "shards that are wrapped": {"serializer": shards([2, 3], BIG), "compressors": ["crc32c"]},
+    "shards in shards": {"serializer": shards([2, 3], shards([1, 3], LITTLE)), "compressors": None},
+    "shards that are turned": {"filters": [TURNED], "serializer": shards([3, 2], LITTLE), "compressors": None},
+    "shards that are turned and wrapped": {"filters": [TURNED], "serializer": shards([3, 2], LITTLE)},
+    "delta": {"filters": [DELTA]},
+    "delta before shards": {"filters": [DELTA], "serializer": shards([2, 3], LITTLE), "compressors": None},
+    "packbits": {"dtype": "bool", "serializer": {"name": "packbits"}},
+    "reshape": {"filters": [{"name": "reshape", "configuration": {"shape": [[0, 1]]}}]},
+    "structures": {"dtype": [("x", "<i2"), ("y", ">f4")]},
+}
+
+
+@pytest.mark.parametrize("chain", CHAINS.values(), ids=CHAINS)
+@pytest.mark.parametrize("memory", ["cpu", "simulated"])
+def test_any_chain_of_codecs_stands_on_it(chain: dict[str, Any], memory: str) -> None:
+    how: dict[str, Any] = {"shape": (24, 18), "dtype": "int32", "chunks": [[4, 10, 10], [3, 6, 9]], **chain}
+    model = strategies.random_values(np.random.default_rng(0), (24, 18), strategies.native_order(how["dtype"]))
+    store: dict[str, bytes] = {}
+    gpuzarr.create_array(store, **how)[...] = model
+    array = gpuzarr.open_array(store, meta_array=memory, executor=gpuzarr.Executor(threads=2, window=900))
+    for wanted in (..., (slice(3, 20, 2), slice(None, None, -1)), (5, slice(2, 9))):
+        assert to_host(array[wanted]).tobytes() == model[wanted].tobytes()
+    assert to_host(array.oindex[[1, 20, 7], [0, 17]]).tobytes() == model[np.ix_([1, 20, 7], [0, 17])].tobytes()
+    assert to_host(array.vindex[[1, 20, 7], [0, 17, 3]]).tobytes() == model[[1, 20, 7], [0, 17, 3]].tobytes()
+    assert array.explain((slice(1, 22), slice(2, 9))).to_dict()["chunks"] > 0
+
+
+def test_elements_of_no_fixed_size_stand_on_it() -> None:
+    model = np.array([["é" * (k % 3) for k in range(18)]] * 24, object)
+    array = gpuzarr.create_array({}, shape=(24, 18), dtype=str, chunks=[[4, 10, 10], [3, 6, 9]])
+    array[...] = model
+    assert array[3:20, ::2].tolist() == model[3:20, ::2].tolist()
+
+
 def test_growth_along_an_axis_of_several_lengths_is_a_chunk_of_its_own() -> None:
     array = gpuzarr.array(np.arange(15), chunks=[[5, 10]], store={})
     array.append(np.arange(15, 22))
