@@ -18,6 +18,7 @@ TURN = codec("transpose", order=[1, 0])
 def codec_cases() -> Iterator[Case]:
     yield from _packed()
     yield from _reshaped()
+    yield from _before_shards()
 
 
 def _packed() -> Iterator[Case]:
@@ -68,7 +69,6 @@ def _reshaped() -> Iterator[Case]:
         "cut": [codec("reshape", shape=[4, -1, 2]), LITTLE, CRC],
         "cut-turned": [codec("reshape", shape=[8, 3, 2]), turned, BIG],
         "turned-cut": [turned, codec("reshape", shape=[8, -1]), TURN, LITTLE],
-        "squeezed": [codec("reshape", shape=[1, [0], -1]), codec("zarrs.squeeze"), TURN, BIG],
         "twice": [codec("reshape", shape=[-1]), codec("reshape", shape=[3, 4, 4]), turned, LITTLE],
         "in-shards": [sharding((3, 2, 4), [codec("reshape", shape=[[0], -1]), TURN, LITTLE, ZSTD])],
         "shards": [codec("reshape", shape=[[0, 1], [2]]), sharding((6, 2), [LITTLE, CRC])],
@@ -77,8 +77,33 @@ def _reshaped() -> Iterator[Case]:
     }
     for how, chain in chains.items():
         yield Case(f"reshape-{how}", v3("uint16", chain, (7, 10, 4), (3, 4, 4), 7), data, "r")
+    squeezed = [codec("zarrs.squeeze"), TURN, BIG]
+    yield Case("squeezed", v3("uint16", squeezed, (7, 10, 4), (3, 1, 4), 7), data, "r")
     few = np.arange(5, dtype=np.uint8)
     yield Case("reshape-to-nothing", v3("uint8", [codec("reshape", shape=[]), PLAIN], (5,), (1,)), few, "r")
     texts = values(from_v3("string", "").dtype, (7, 10), "a")
     merged = [codec("reshape", shape=[[0, 1]]), codec("vlen-utf8"), ZSTD]
     yield Case("reshape-strings", v3("string", merged, (7, 10), (7, 5), "a"), texts, "r")
+
+
+def _before_shards() -> Iterator[Case]:
+    """Codecs before sharding, which others too have there: values are such that nothing is lost."""
+    data = values("float32", (7, 10), 3)
+    data[~np.isfinite(data)] = 1
+    whole = np.round(data * 4) / 4 + np.float32(0)  # no -0.0, which integers have not
+    scale = codec("numcodecs.fixedscaleoffset", offset=1, scale=4, dtype="<f4", astype="<i2")
+    found: dict[str, tuple[Any, list[Any], Any, str]] = {
+        "bitround": (whole, [codec("bitround", keepbits=20)], 3, "r"),
+        "numcodecs-bitround": (whole, [codec("numcodecs.bitround", keepbits=20), TURN], 3, "Z"),
+        "fixedscaleoffset": (whole, [scale], 3, "r"),
+        "fixedscaleoffset-turned": (whole, [TURN, scale], 3, "r"),
+        "scale_offset": (whole, [codec("scale_offset", offset=1, scale=4)], 3, "Z"),
+        "cast_value": (whole * 4, [codec("cast_value", data_type="int16"), TURN], 12, "Z"),
+        "both": (whole, [codec("scale_offset", scale=4), codec("cast_value", data_type="int32")], 3, "Z"),
+    }
+    for name, (numbers, before, fill, peers) in found.items():
+        chunk = (2, 2) if TURN in before else (3, 2)  # zarr-python wants both orders of axes divided
+        for how, after in (("", []), ("-wrapped", [ZSTD])):
+            chain = [*before, sharding(chunk, [LITTLE, ZSTD]), *after]
+            documents = v3(numbers.dtype.name, chain, (7, 10), (6, 4), fill)
+            yield Case(f"{name}-before-shards{how}", documents, numbers, peers)

@@ -350,9 +350,12 @@ def _in_chunks(found: Before) -> bool:
     if not found.stages or fill is None:
         return not found.stages
     data: Buffer = np.asarray(fill, found.elements.data_type.dtype).tobytes()
-    for stage in reversed(found.stages):
-        with _mapped(stage.name, "decode"):
-            data = stage.decode(data, None, MAX_BYTES)
+    try:
+        for stage in reversed(found.stages):
+            with _mapped(stage.name, "decode"):
+                data = stage.decode(data, None, MAX_BYTES)
+    except CodecError:
+        return False
     return bytes(data) == np.asarray(found.fill).tobytes()
 
 

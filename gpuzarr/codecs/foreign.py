@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gpuzarr.codecs.base import Buffer, Elements, NativeOp, Wire, bad_size, put
 from gpuzarr.codecs.streams import Decompressor, unpack
@@ -88,17 +89,25 @@ class ForeignCodec:
         return np.dtype(getattr(self.codec, named, dtype))
 
     def made(self, elements: Elements) -> Elements:
-        """What it makes of elements, as an array-to-array codec; the fill value stays, as zarr-python has it."""
+        """What it makes of elements, as an array-to-array codec.
+
+        The fill value stays, as zarr-python has it; but fixedscaleoffset encodes it, as zarrs has it, because
+        zarr-python writes no shards after that.
+        """
         if self.name == "packbits":
             return Elements((1 + -(-elements.count // 8),), from_numpy(np.uint8, 3))
         made = self.stored(elements.data_type.dtype).newbyteorder("=")
-        if made == elements.data_type.dtype:
+        if made == elements.data_type.dtype and self.name != "fixedscaleoffset":
             return elements
         try:
-            fill = None if elements.fill is None else np.asarray(elements.fill).astype(made)[()]
+            with np.errstate(all="ignore"):
+                fill = None if elements.fill is None else self._fill(np.asarray(elements.fill).reshape(1), made)
         except (TypeError, ValueError) as error:
             raise MetadataError(f"{self.name}: {error}", field="codecs") from error
         return Elements(elements.shape, from_numpy(made, 3), fill)
+
+    def _fill(self, fill: NDArray[Any], made: np.dtype[Any]) -> Any:
+        return (self.codec.encode(fill) if self.name == "fixedscaleoffset" else fill).astype(made)[0]
 
     def encoded_size(self, size: int) -> int | None:
         if self.name in CHECKSUMS:
