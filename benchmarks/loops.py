@@ -84,7 +84,7 @@ ZSTD = Decoder(
         Part(
             "reading sequences",
             "a sequence",
-            "zstd.cu",
+            "zstd_blocks.cuh",
             "sequence.w = 0;",
             0,
             1,
@@ -95,7 +95,7 @@ ZSTD = Decoder(
         Part(
             "short sequences",
             "a sequence",
-            "zstd.cu",
+            "zstd_blocks.cuh",
             "if (lane < both) f.dst[o.op + lane] = byte;",
             1,
             some=PERIOD_ZSTD,
@@ -104,7 +104,7 @@ ZSTD = Decoder(
         Part(
             "long sequences",
             "a sequence",
-            "zstd.cu",
+            "zstd_blocks.cuh",
             "gz_match(f.dst, o.op + literals",
             1,
             at="if (lane < both) f.dst[o.op + lane] = byte;",
@@ -112,7 +112,7 @@ ZSTD = Decoder(
         ),
     ),
     ("zstd.cu", "nobody uses what the block before left", 64),
-    ("zstd.cu", "if (!__syncthreads_or(status)) return GZ_OK;", 64),
+    ("zstd_blocks.cuh", "if (!__syncthreads_or(status)) return GZ_OK;", 64),
     lambda data: bytes(numcodecs.zstd.compress(data, 3)),
 )
 REFILL_DEFLATE = (

@@ -32,7 +32,7 @@ from zstd_launch import ORDERS, Order, decode_staged, emulator
 from zstd_model import LARGEST, disagreement, libzstd, outcome
 
 from gpuzarr.cuda.frames import zstd_frames
-from gpuzarr.cuda.zstd_blocks import SCRATCH, Blocks, zstd_blocks
+from gpuzarr.cuda.zstd_blocks import MANY, SCRATCH, Blocks, zstd_blocks
 from gpuzarr.errors import DeviceError
 from gpuzarr.testing.emulator import Emulator, load
 from kernels import Buffers, needs_compiler
@@ -249,12 +249,21 @@ def test_frames_of_few_blocks_or_with_something_odd_are_not_for_these_kernels() 
     assert [blocks_of(each, good)[1] for each in odd[2:]] == [None] * 4
 
 
+def test_more_frames_than_keep_a_device_busy_are_decoded_by_one_launch() -> None:
+    part, _ = cases.of_libzstd(np.arange(100_000, dtype="<u4"), 1)
+    slab, column = np.frombuffer(part, np.uint8), np.ones(MANY + 1, np.int64)
+    for count, expected in ((MANY, MANY), (MANY + 1, 0)):
+        at, size, room = (n * column[:count] for n in (0, len(part), 400_000))
+        good, blocks = zstd_blocks(slab, at, size, room)
+        assert good.sum() == len(set(blocks.frame.tolist())) == expected
+
+
 def test_scratch_memory_is_bounded_by_what_frames_decode_to() -> None:
     streams = [*cases.of_all_levels(), *cases.by_hand(), *load_corpus()]
     size, room = np.array([[len(data), room] for data, room in streams]).T
     slab = np.frombuffer(b"".join(data for data, _ in streams), np.uint8)
     found = zstd_frames(slab, np.cumsum(size) - size, size, room).streams
-    good, blocks = zstd_blocks(slab, found.source, found.size, found.room)
+    good, blocks = zstd_blocks(slab, found.source, found.size, found.room, many=len(streams))
     room = found.room
     assert good.sum() > 100
     assert (np.bincount(blocks.frame, blocks.scratch) <= SCRATCH * room[good]).all()

@@ -91,7 +91,7 @@ def decode_staged(
     rows = np.flatnonzero((found.problem == 0) & (np.bincount(found.streams.row, minlength=len(streams)) == 1))
     whole = np.isin(found.streams.row, rows) & (found.streams.size == sizes[found.streams.row])
     rows = found.streams.row[whole]
-    good, blocks = zstd_blocks(slab, froms[rows], sizes[rows], rooms[rows], least=0)
+    good, blocks = zstd_blocks(slab, froms[rows], sizes[rows], rooms[rows], least=0, many=len(rows))
     rows = rows[good]
     if instead is not None:
         for row in rows:

@@ -20,6 +20,10 @@ __all__ = ["SCRATCH", "SEQUENCE", "Blocks", "zstd_blocks"]
 SCRATCH = 4
 """Bytes of scratch memory for a decoded byte of a frame, at most: what most need is two."""
 
+MANY = 256
+"""Frames of several blocks that keep a device busy by themselves: more are decoded from beginning to end by one launch,
+which is faster then on paper (docs/kernels.md), as two are with fewer."""
+
 SEQUENCE = 16
 """Bytes of scratch memory for a sequence."""
 
@@ -63,11 +67,12 @@ class Blocks:
 
 
 def zstd_blocks(
-    slab: NDArray[np.uint8], source: Column, size: Column, room: Column, least: int = 2
+    slab: NDArray[np.uint8], source: Column, size: Column, room: Column, least: int = 2, many: int = MANY
 ) -> tuple[NDArray[np.bool_], Blocks]:
     """Which frames of a slab have `least` compressed blocks or more and nothing odd; and the blocks of these.
 
-    `Blocks.frame` counts only such frames. The frames have to be some that `zstd_frames` found.
+    None are where more than `many` have so many blocks. `Blocks.frame` counts only the frames that are. They have to be
+    some that `zstd_frames` found.
     """
     frame, at, word = _walked(slab, source + zstd_heads(slab, source, size), source + size)
     compressed = word >> 1 & 3 == 2
@@ -81,6 +86,7 @@ def zstd_blocks(
     blocks = Blocks(frame, at - source[frame], origin, np.where(kind > 1, literals, 0), sequences)
     n = len(source)
     good = np.bincount(frame, minlength=n) >= least
+    good &= np.count_nonzero(good) <= many
     good &= np.bincount(frame[odd], minlength=n) == 0
     good &= np.bincount(frame, blocks.scratch, minlength=n) <= SCRATCH * room
     kept = blocks.take(good[frame])
