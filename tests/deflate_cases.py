@@ -1,4 +1,4 @@
-"""DEFLATE streams for the tests: of seven encoders, written by hand to force each case, and wrong ones.
+"""DEFLATE streams for the tests: of zlib at all its settings, written by hand to force each case, and wrong ones.
 
 Those by hand are bare; `deflate_streams.framed` puts them in a framing.
 """
@@ -10,10 +10,6 @@ import zlib
 from collections.abc import Iterator
 from functools import cache
 
-import cramjam
-import deflate
-import zopfli.gzip
-import zopfli.zlib
 from deflate_streams import (
     BARE,
     DISTANCES,
@@ -21,7 +17,6 @@ from deflate_streams import (
     FIXED,
     GZIP,
     LENGTHS,
-    WINDOWS,
     ZLIB,
     Stream,
     Token,
@@ -34,10 +29,8 @@ from deflate_streams import (
     told_by_chance,
     zlib_framed,
 )
-from isal import isal_zlib
 from lz_formats import FORMAT, OFFSET, OVERFLOW, SIZE, TRUNCATED
 from lz_streams import corpora
-from zlib_ng import zlib_ng
 
 CHECKSUM = 6  # kernels/common.cuh, gz_status
 NOISE = random.Random(5).randbytes(70_000)
@@ -45,7 +38,7 @@ STRATEGIES = (zlib.Z_DEFAULT_STRATEGY, zlib.Z_FILTERED, zlib.Z_HUFFMAN_ONLY, zli
 FRAMINGS = (BARE, ZLIB, GZIP)
 
 
-# ---- of encoders ---------------------------------------------------------------------------------------------
+# ---- of zlib -------------------------------------------------------------------------------------------------
 
 
 def of_zlib(data: bytes, framing: int, level: int = 6, strategy: int = 0, window: int = 15, memory: int = 8) -> Stream:
@@ -71,34 +64,6 @@ def of_all_levels(framing: int) -> list[Stream]:
         found += [of_zlib(data, framing, 6, strategy, memory=1 + k % 9) for strategy in STRATEGIES]
         found += [of_zlib(data, framing, 9, window=9 + k % 7)]
     return found
-
-
-def of_others(data: bytes, framing: int) -> Iterator[bytes]:
-    """Of zlib-ng, libdeflate, ISA-L, Rust's flate2, and zopfli."""
-    wbits = WINDOWS[framing]
-    for level in (1, 2, 3, 6, 9):
-        writer = zlib_ng.compressobj(level, zlib_ng.DEFLATED, wbits)
-        yield writer.compress(data) + writer.flush()
-    for level in (1, 6, 10, 12):
-        yield bytes((deflate.deflate_compress, deflate.zlib_compress, deflate.gzip_compress)[framing](data, level))
-    for level in (0, 1, 2, 3):
-        writer = isal_zlib.compressobj(level, isal_zlib.DEFLATED, wbits)
-        yield writer.compress(data) + writer.flush()
-    for level in (1, 6, 9):
-        yield bytes((cramjam.deflate, cramjam.zlib, cramjam.gzip)[framing].compress(data, level))
-    part = data[:4000]
-    if framing == GZIP:
-        yield zopfli.gzip.compress(part, numiterations=2)
-    else:
-        framed = zopfli.zlib.compress(part, numiterations=2)
-        yield framed if framing == ZLIB else framed[2:-4]
-
-
-@cache
-def of_all_encoders(framing: int) -> list[Stream]:
-    return [
-        (each, size_of(each, framing)) for array in corpora().values() for each in of_others(array.tobytes(), framing)
-    ]
 
 
 @cache

@@ -64,13 +64,6 @@ def test_what_zlib_writes_is_decoded(emu: Emulator, order: Order, framing: int) 
     assert not any(agree(emu, framing, streams, order=order, seed=3, shift=ORDERS.index(order)))
 
 
-@every_framing
-def test_what_others_write_is_decoded(emu: Emulator, framing: int) -> None:
-    """zlib-ng, libdeflate, ISA-L, Rust's flate2 and zopfli."""
-    streams = some(emu, cases.of_all_encoders(framing), 7)
-    assert not any(agree(emu, framing, streams, order="random", shift=framing))
-
-
 def test_what_zlib_writes_when_flushed_is_decoded(emu: Emulator) -> None:
     assert not any(agree(emu, BARE, some(emu, cases.of_odd_settings(), 3)))
 
@@ -134,7 +127,7 @@ def test_every_beginning_of_a_stream_is_refused(emu: Emulator, framing: int) -> 
 
 @every_framing
 def test_every_wrong_bit_is_taken_as_zlib_takes_it(fast: Emulator, framing: int) -> None:
-    for data, room in [framed(framing, each) for each in cases.small()][:: 1 if framing == BARE else 2]:
+    for data, room in [framed(framing, each) for each in cases.small()][0 if framing == BARE else 2 :]:
         changed = [bytearray(data) for _ in range(8 * len(data))]
         for bit, each in enumerate(changed):
             each[bit // 8] ^= 1 << bit % 8
@@ -208,7 +201,7 @@ def damaged(draw: st.DrawFn, framing: int) -> Stream:
 
 
 @every_framing
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(data=st.data(), order=st.sampled_from(ORDERS), shift=st.integers(0, 15))
 def test_any_damage_is_taken_as_zlib_takes_it(
     check: Emulator, framing: int, data: st.DataObject, order: Order, shift: int
