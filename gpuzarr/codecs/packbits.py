@@ -23,7 +23,9 @@ SCHEMA = {"start_bit": "first_bit", "end_bit": "last_bit", "start_byte": "first_
 """The names that the registry's schema has for what its text calls otherwise."""
 
 BLOCK = 1 << 16
-"""Numbers that are taken apart into bits at a time, each bit a byte; of them whole bytes are made."""
+"""Numbers that are worked on at a time, a word each; of them whole bytes are made."""
+
+Words = NDArray[np.uint64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,23 +108,22 @@ class PackBitsStage:
 
     def decode(self, data: Buffer, size: int | None, limit: int, into: memoryview | None = None) -> Buffer:
         packed = self._packed(np.frombuffer(data, np.uint8))
-        found = np.empty((self.count, self.unit), np.uint8)
+        found = np.empty(self.count, f"<u{self.unit}")
         step = BLOCK * self.kept // 8
-        for block in range(0, self.count, BLOCK):
-            numbers = found[block : block + BLOCK]
-            start = block // BLOCK * step
-            bits = np.unpackbits(packed[start : start + step], count=len(numbers) * self.kept, bitorder="little")
-            numbers[:] = self._whole(bits.reshape(-1, self.kept))
-        return put(found.reshape(-1).data, into)
+        for start in range(0, self.count, BLOCK):
+            block = found[start : start + BLOCK]
+            at = start // BLOCK * step
+            block[:] = self._whole(_unpacked(packed[at : at + step], len(block), self.kept))
+        return put(found.view(np.uint8).data, into)
 
     def encode(self, data: Buffer) -> Buffer:
-        numbers = np.frombuffer(data, np.uint8).reshape(-1, self.unit)
+        numbers = np.frombuffer(data, f"<u{self.unit}")
         packed = np.empty(self.packed, np.uint8)
         step = BLOCK * self.kept // 8
-        for block in range(0, self.count, BLOCK):
-            bits = np.unpackbits(numbers[block : block + BLOCK], axis=1, bitorder="little")
-            start = block // BLOCK * step
-            packed[start : start + step] = np.packbits(bits[:, self.first : self.last + 1], bitorder="little")
+        for start in range(0, self.count, BLOCK):
+            block = numbers[start : start + BLOCK].astype(np.uint64) >> np.uint64(self.first)
+            part = packed[start // BLOCK * step :][:step]
+            part[:] = _packed(block, self.kept)[: len(part)]
         added = np.array([self._added], np.uint8)
         parts = {"none": [packed], "first_byte": [added, packed], "last_byte": [packed, added]}
         return np.concatenate(parts[self.padding]).data
@@ -145,10 +146,39 @@ class PackBitsStage:
             raise CodecError(reason, codec="packbits", direction="decode")
         return packed
 
-    def _whole(self, bits: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Numbers of their kept bits, as bytes: the sign is repeated above them, within the bits that the type has."""
-        whole = np.zeros((len(bits), 8 * self.unit), np.uint8)
-        whole[:, self.first : self.last + 1] = bits
+    def _whole(self, numbers: Words) -> Words:
+        """Numbers of their kept bits: the sign is repeated above them, within the bits that the type has."""
         if self.signed:
-            whole[:, self.last + 1 : self.width] = bits[:, -1:]
-        return np.packbits(whole, axis=1, bitorder="little")
+            sign = np.uint64(1 << self.kept - 1)
+            numbers = ((numbers ^ sign) - sign) & np.uint64((1 << self.width - self.first) - 1)
+        return numbers << np.uint64(self.first)
+
+
+def _unpacked(packed: NDArray[np.uint8], count: int, kept: int) -> Words:
+    """Numbers of so many bits each, one after another: eight of them are as many bytes."""
+    groups = -(-count // 8)
+    data = np.zeros(groups * kept + 16, np.uint8)
+    data[: len(packed)] = packed
+    found = np.empty((groups, 8), np.uint64)
+    for k in range(8):
+        at, shift = divmod(k * kept, 8)
+        words = np.ndarray((groups,), "<u8", data, at, (kept,)) >> np.uint64(shift)
+        if shift + kept > 64:
+            words |= data[at + 8 :: kept][:groups].astype(np.uint64) << np.uint64(64 - shift)
+        found[:, k] = words & np.uint64((1 << kept) - 1)
+    return found.reshape(-1)[:count]
+
+
+def _packed(numbers: Words, kept: int) -> NDArray[np.uint8]:
+    """The reverse; upper bits are left out."""
+    groups = -(-len(numbers) // 8)
+    whole = np.zeros((groups, 8), np.uint64)
+    whole.reshape(-1)[: len(numbers)] = numbers & np.uint64((1 << kept) - 1)
+    found = np.zeros((groups, kept + 16), np.uint8)
+    for k in range(8):
+        at, shift = divmod(k * kept, 8)
+        words = (whole[:, k] << np.uint64(shift)).astype("<u8")
+        found[:, at : at + 8] |= words.view(np.uint8).reshape(groups, 8)
+        if shift + kept > 64:
+            found[:, at + 8] |= (whole[:, k] >> np.uint64(64 - shift)).astype(np.uint8)
+    return found[:, :kept].reshape(-1)
