@@ -659,6 +659,7 @@ def test_a_type_that_torch_lacks_is_refused_by_name(torch: Any) -> None:
     assert np.asarray(array).shape == (4,)
 
 
+@pytest.mark.filterwarnings("ignore:.*a bare NaN")
 def test_resizing_an_array_of_format_2_leaves_its_attributes_as_they_stand() -> None:
     kept: dict[str, bytes] = {}
     a = gpuzarr.create_array(kept, shape=(4,), dtype="i4", zarr_format=2)
