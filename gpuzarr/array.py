@@ -462,7 +462,7 @@ class Array:
             raise ShapeError(what, shape=self.shape, wanted=new)
         node.require_writable(self._store, self._path)
         metadata = self._chunking.resized(self._metadata, new)
-        metadata.documents()  # what can't be written, or bound, is refused before anything is removed
+        node.array_documents(metadata)  # what can't be written, or bound, is refused before anything is removed
         bind_array(metadata, self._path, self._options.allow_pickle)
         self._clear_outside(new)
         node.save_array(self._store, self._path, metadata)

@@ -128,12 +128,19 @@ def save(store: Store, path: str, metadata: Metadata) -> None:
         store.delete(join(path, ".zattrs"))
 
 
+def array_documents(metadata: ArrayMetadata) -> dict[str, bytes]:
+    """What `save_array` writes. Raises MetadataError where that can't be."""
+    if metadata.zarr_format == 3:
+        return metadata.documents()
+    return {".zarray": replace(metadata, attributes={}).documents()[".zarray"]}
+
+
 def save_array(store: Store, path: str, metadata: ArrayMetadata) -> None:
     """Write the document of an array whose attributes are as they were: in format 2 they have their own."""
     if metadata.zarr_format == 3:
         save(store, path, metadata)
     else:
-        store.put(join(path, ".zarray"), replace(metadata, attributes={}).documents()[".zarray"])
+        store.put(join(path, ".zarray"), array_documents(metadata)[".zarray"])
 
 
 def require_writable(store: Store, key: str) -> None:
