@@ -224,7 +224,7 @@ def _msgpack(name: str) -> Any:
     try:
         return module("msgpack")
     except ImportError as error:
-        reason = f"codec {name!r} needs a package beside numcodecs: pip install msgpack"
+        reason = f"codec {name!r} needs the package msgpack (the extra codecs)"
         raise UnsupportedError(reason, feature=f"codec {name}") from error
 
 
