@@ -36,12 +36,22 @@ def deflate_blocks(data: bytes) -> int:
 
 def zstd_blocks(data: bytes) -> int:
     """How many blocks of a frame begin within it."""
+    return _walked(data)[0]
+
+
+def zstd_end(data: bytes) -> int:
+    """Where a frame ends that is in these bytes; 0 where they end before."""
+    return _walked(data)[1]
+
+
+def _walked(data: bytes) -> tuple[int, int]:
     if len(data) < 5:
-        return 0
+        return 0, 0
     flags, blocks, last = data[4], 0, 0
     at = 6 - (flags >> 5 & 1) + (0, 1, 2, 4)[flags & 3] + (flags >> 5 & 1, 2, 4, 8)[flags >> 6]
     while not last and at + 3 <= len(data):
         word = little(data[at : at + 3])
         last, blocks = word & 1, blocks + 1
         at += 3 + (1 if word >> 1 & 3 == 1 else word >> 3)
-    return blocks
+    at += flags & 4  # a checksum
+    return blocks, at if last and at <= len(data) else 0
