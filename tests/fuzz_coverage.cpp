@@ -1,7 +1,7 @@
 // One execution of fuzz_coverage.py: a stream is decoded by the emulated kernel and by the format's library, and compared.
 //
 // An input is a byte that says how (thread order, alignment, framing), three bytes for the room, and the stream. Room 0 is what
-// the stream decodes to. Buffers have their exact size: between forbidden pages, or registered with the checker. Ends the process
+// the stream decodes to. Buffers have their exact size and lie between forbidden pages. Ends the process
 // at an access outside them, at different bytes, and where a thread runs more steps than were promised. Where one accepts
 // what the other refuses, the input is put aside for the model to judge, which knows what is refused on purpose.
 #include <dlfcn.h>
@@ -16,11 +16,6 @@ extern "C" char __start_emu_shared[], __stop_emu_shared[];
 EMU_EXPORT int emu_shared_array(char* begin, unsigned size, int kernel);
 EMU_EXPORT const char* emu_launch(int kernel, const unsigned* grid, const unsigned* block, unsigned dynamic, const char* packed,
                                   int order, emu::u64 seed, double seconds);
-#ifdef EMU_CHECK
-EMU_EXPORT const char* emu_watch_shared(char* begin, unsigned size, int kernel, const char* tag);
-EMU_EXPORT const char* emu_register(uintptr_t begin, size_t size, int initialised, const char* tag);
-EMU_EXPORT int emu_unregister(uintptr_t begin);
-#endif
 
 typedef unsigned char Byte;
 
@@ -123,11 +118,7 @@ struct Guarded {  // pages between two that may not be touched
         end = begin + whole;
     }
     Byte* place(size_t size, bool last, unsigned shift) {
-#ifdef EMU_CHECK
-        return begin + shift;
-#else
-        return last ? end - size : begin;
-#endif
+        return last ? end - size : begin + shift;
     }
 };
 
@@ -168,9 +159,6 @@ void begin() {
     begun = true;
     const unsigned size = (unsigned)(__stop_emu_shared - __start_emu_shared);
     emu_shared_array(__start_emu_shared, size, -1);
-#ifdef EMU_CHECK
-    emu_watch_shared(__start_emu_shared, size, -1, "shared");
-#endif
     atexit(tell);
 }
 
@@ -183,18 +171,8 @@ int launch(Columns& columns, const How& how) {
     const emu::u64 address = (emu::u64)&columns;
     const emu::u64 all[7] = {how.framing, address, address + 8, address + 16, address + 24, address + 32, 1};
     const unsigned one[3] = {1, 1, 1}, block[3] = {THREADS, 1, 1};
-#ifdef EMU_CHECK
-    emu_register(address, sizeof columns, 1, "columns");
-    emu_register(columns.src, columns.size, 1, "input");
-    emu_register(columns.dst, columns.room, 0, "output");
-#endif
     const char* const wrong = emu_launch(0, one, block, 0, (const char*)(all + (FRAMINGS == 1)), (int)how.order, runs, 60);
     if (wrong) stop(wrong);
-#ifdef EMU_CHECK
-    emu_unregister(address);
-    if (columns.size) emu_unregister(columns.src);
-    if (columns.room) emu_unregister(columns.dst);
-#endif
     if (columns.status[1]) stop("a status of no stream is written");
     return columns.status[0];
 }

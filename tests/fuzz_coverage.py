@@ -2,9 +2,9 @@
 
 clang's libFuzzer mutates streams and keeps those that run new edges of the kernel, compiled for this machine through
 the emulator's shim (fuzz_coverage.cpp says what one execution is). Buffers lie between forbidden pages, array indices
-and shifts are checked by the compiler; `--check` looks at every access instead, races included, and is slower. The
-format's library is asked each time; the model judges where it and the kernel differ. The corpus is minimised; `--save`
-makes tests/corpus/NAME_coverage.npz of it, which the tests replay without any of this.
+and shifts are checked by the compiler. The format's library is asked each time; the model judges where it and the
+kernel differ. The corpus is minimised; `--save` makes tests/corpus/NAME_coverage.npz of it, which the tests replay
+without any of this, in check mode too: that looks at every access, shared memory and races included.
 
 Needs clang 14 or later with libFuzzer (Debian: clang, libclang-rt-14-dev), and the format's library (libzstd.so.1,
 libz.so.1), Linux on x86-64 or aarch64. Nothing else of this project needs them.
@@ -157,7 +157,7 @@ def load(name: str) -> list[bytes]:
 # ---- the program that runs them ------------------------------------------------------------------------------
 
 
-def build(decoder: Decoder, folder: Path, aside: Path, *, check: bool) -> Path:
+def build(decoder: Decoder, folder: Path, aside: Path) -> Path:
     if not shutil.which("clang++"):
         raise SystemExit("there is no clang++: Debian has it in clang, libFuzzer in libclang-rt-14-dev")
     kernel = folder / "kernel.cpp"
@@ -165,9 +165,8 @@ def build(decoder: Decoder, folder: Path, aside: Path, *, check: bool) -> Path:
     kernel.write_text(
         f'#include "shim.h"\nnamespace {{\n#include "{source}"\n}}\nEMU_KERNEL(gz_{decoder.name}, {decoder.threads})\n'
     )
-    flags = [*COMMON, f"-I{HERE}", f"-I{source.parent}", *(["-DEMU_CHECK"] if check else [])]
-    checked = ["-fsanitize=thread", "-mllvm", "-tsan-instrument-func-entry-exit=0", "-fno-optimize-sibling-calls"]
-    watched = checked if check else [UNDEFINED, f"-fsanitize-trap={UNDEFINED.partition('=')[2]}"]
+    flags = [*COMMON, f"-I{HERE}", f"-I{source.parent}"]
+    watched = [UNDEFINED, f"-fsanitize-trap={UNDEFINED.partition('=')[2]}"]
     defines = {
         f"OF_{decoder.name.upper()}": 1,
         "THREADS": decoder.threads,
@@ -178,7 +177,7 @@ def build(decoder: Decoder, folder: Path, aside: Path, *, check: bool) -> Path:
         "STEPS_A_BLOCK": decoder.bound.block,
     }
     units = {kernel: [*COVERAGE, *watched], HARNESS: ["-O2", *(f"-D{name}={value}" for name, value in defines.items())]}
-    units |= {HERE / name: ["-O2"] for name in ("runtime.cpp", "watch.cpp", *(["checker.cpp"] if check else []))}
+    units |= {HERE / name: ["-O2"] for name in ("runtime.cpp", "watch.cpp")}
     objects = []
     for unit, own in units.items():
         objects.append(folder / f"{unit.stem}.o")
@@ -219,7 +218,6 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--longest", type=int, default=1024, help="bytes of an input at most")
-    parser.add_argument("--check", action="store_true", help="look at every access to memory")
     parser.add_argument("--folder", type=Path, help="keep the corpus there, and go on with what is in it")
     parser.add_argument("--save", action="store_true", help="write the minimised corpus to tests/corpus")
     options = parser.parse_args()
@@ -230,7 +228,7 @@ def main() -> None:
         for each in (corpus, fresh, aside, least):
             each.mkdir(parents=True, exist_ok=True)
         put(fresh, decoder.first(), options.longest)
-        program = build(decoder, Path(work), aside, check=options.check)
+        program = build(decoder, Path(work), aside)
         judge = Judge(decoder, aside)
         how = [f"-max_len={options.longest}", f"-seed={options.seed}", "-timeout=60", "-use_value_profile=0"]
         how += ["-print_final_stats=1", f"-artifact_prefix={Path.cwd()}/"]
