@@ -116,7 +116,8 @@ class Counts:
 
 
 def counted(decoder: Decoder, content: bytes) -> Counts:
-    emulator = load("cover", sources=[decoder.source])
+    # A build of its own: counts are kept as long as the library is loaded, and others may have used the usual one.
+    emulator = load("cover", sources=[decoder.source], defines=["GZ_PAPER"])
 
     def lines() -> dict[Line, int]:
         return {(file, line): n for file, found in emulator.lines().items() for line, n in found.items()}
