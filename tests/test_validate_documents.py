@@ -279,7 +279,7 @@ UNUSUAL: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
 ]
 
 
-@pytest.mark.parametrize(("changes", "expected"), UNUSUAL, ids=str)
+@pytest.mark.parametrize(("changes", "expected"), UNUSUAL, ids=[str(changes) for changes, _ in UNUSUAL])
 def test_what_is_unusual_in_format_3(changes: dict[str, Any], expected: set[tuple[str, str]]) -> None:
     document = {**V3, **changes}
     assert {(f.rule, f.field) for f in unusual_array_v3(document)} == expected
