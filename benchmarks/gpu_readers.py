@@ -106,7 +106,8 @@ class Simulated:
         self.device = device
 
     def about(self) -> dict[str, Any]:
-        return {"device": self.device.kind, "nvcomp": self.device.offer.describe()}
+        offer = self.device.offer
+        return {"device": self.device.kind, "nvcomp": offer.describe() if offer else "none"}
 
     def finish(self) -> None:
         self.device.synchronize()

@@ -15,6 +15,7 @@ import pytest
 
 from gpuzarr.cuda import device as devices
 from gpuzarr.errors import DeviceError
+from gpuzarr.testing import SimulatedDevice
 
 pytest.importorskip("zarr", reason="zarr-python writes the stores the harness reads")
 
@@ -203,6 +204,11 @@ class Host:
 
     def home(self, result: Any) -> Any:
         return result
+
+
+def test_a_simulated_device_without_nvcomp_says_so() -> None:
+    about = [gpu_readers.Simulated(SimulatedDevice(memory=1 << 20, nvcomp=there)).about() for there in (True, False)]
+    assert [each["nvcomp"] == "none" for each in about] == [False, True]
 
 
 def host_bench(tmp_path: Path, **more: gpu_readers.Way) -> gpu.Bench:
