@@ -12,12 +12,15 @@
 // gz_zstd_entropy: a row is a compressed block, whose header is `at[i]` bytes from the beginning of its frame, of `size[i]`
 // bytes at `src[i]` that decode to `room[i]`; any alignment. origin[4 * i] and the three behind are where in the frame the
 // headers of the blocks are that describe its Huffman tree and its tables of lengths of literals, offsets and lengths of
-// matches: earlier ones, the block itself, or 0 where there are none (where the magic number is, which is no block's header). There is room for `most_literals[i]` literals (those that
-// are Huffman-coded) at `literals[i]`, and for `most_sequences[i]` sequences at `sequences[i]`, both aligned to 16 bytes.
+// matches: earlier ones, the block itself, or 0 where there are none (where the magic number is, which is no block's header).
+// There is room for `most_literals[i]` literals (those that are Huffman-coded) at `literals[i]`, and for `most_sequences[i]`
+// sequences at `sequences[i]`, both aligned to 16 bytes.
 // found[i] is always written. Launch: one block of 64 threads a row, grid.x = n.
 // gz_zstd_execute: a row is a frame, as gz_zstd has them; rows first[i] to first[i + 1] of the other's are its blocks, in their
 // order, with `at`, `literals`, `sequences` and `found` as there. Launch: one block of 32 threads a row, grid.x = n.
-// The tables are trusted, the frames are not; no count in them is believed beyond the room there is.
+// The tables are trusted, the frames are not; no count in them is believed beyond the room there is. A thread makes at most
+// - of gz_zstd_entropy 5 steps for each byte of scratch memory that its block has (one a literal, 16 a sequence), and 32,000;
+// - of gz_zstd_execute 16 for each byte of its frame and of the output and 350 for each block, one counted for the frame.
 #include "zstd_blocks.cuh"
 
 // Where decoded literals lie: in scratch memory.

@@ -23,6 +23,9 @@ class Bound:
 
 
 ZSTD = Bound(byte=24, block=24_000)
+ZSTD_ENTROPY = Bound(byte=5, block=32_000)
+"""For each byte of a block's scratch memory (one a literal, 16 a sequence), and for the block."""
+ZSTD_EXECUTE = Bound(byte=16, block=350)
 DEFLATE = Bound(byte=48, block=6_000)
 
 

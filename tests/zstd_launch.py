@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from typing import Literal
 
 import numpy as np
 from lz_launch import GUARD, ORDERS, Order, aligned, places
+from numpy.typing import NDArray
 from zstd_frames import Stream
 from zstd_model import disagreement
 
@@ -14,10 +15,23 @@ from gpuzarr.cuda.frames import zstd_frames
 from gpuzarr.cuda.zstd_blocks import Blocks, zstd_blocks
 from gpuzarr.testing.emulator import Emulator, load, source_folder
 
-__all__ = ["ORDERS", "THREADS", "Kernel", "Order", "decode", "decode_staged", "disagreements", "emulator"]
+__all__ = [
+    "ORDERS",
+    "THREADS",
+    "Kernel",
+    "Order",
+    "Watch",
+    "decode",
+    "decode_staged",
+    "disagreements",
+    "emulator",
+    "launch_staged",
+    "of_blocks",
+]
 
+Bytes = NDArray[np.uint8]
+Rows = NDArray[np.int64]
 THREADS = 64
-
 
 Kernel = Literal["gz_zstd", "staged"]
 """The kernel that decodes a frame, or the two that decode the blocks of all frames and then put them together."""
@@ -69,6 +83,20 @@ def decode(
     return list(zip(status[: len(streams)].tolist(), outputs, strict=True))
 
 
+def of_blocks(slab: Bytes, froms: Rows, sizes: Rows, rooms: Rows) -> tuple[Rows, Blocks]:
+    """Which frames are for the two kernels, here those of any number of blocks; and their compressed blocks."""
+    found = zstd_frames(slab, froms, sizes, rooms)
+    rows = np.flatnonzero((found.problem == 0) & (np.bincount(found.streams.row, minlength=len(sizes)) == 1))
+    whole = np.isin(found.streams.row, rows) & (found.streams.size == sizes[found.streams.row])
+    rows = found.streams.row[whole]
+    good, blocks = zstd_blocks(slab, froms[rows], sizes[rows], rooms[rows], least=0, many=len(rows))
+    return rows[good], blocks
+
+
+Watch = Callable[[str, Rows, Blocks], None]
+"""Is called behind each of the two launches, with the kernel, which streams the frames are, and their blocks."""
+
+
 def decode_staged(
     emu: Emulator,
     streams: Sequence[Stream],
@@ -77,6 +105,7 @@ def decode_staged(
     order: Order = "forward",
     seed: int = 0,
     shift: int = 0,
+    watch: Watch | None = None,
 ) -> list[tuple[int, bytes] | None]:
     """As `decode`, by the two kernels for frames of several blocks, here of any number; None for those not for them.
 
@@ -87,35 +116,29 @@ def decode_staged(
     slab = aligned(int(sizes.sum()) + len(sizes) * 80 + 200)
     for start, (data, _) in zip(froms, streams, strict=True):
         slab[start : start + len(data)] = np.frombuffer(data, np.uint8)
-    found = zstd_frames(slab, froms, sizes, rooms)
-    rows = np.flatnonzero((found.problem == 0) & (np.bincount(found.streams.row, minlength=len(streams)) == 1))
-    whole = np.isin(found.streams.row, rows) & (found.streams.size == sizes[found.streams.row])
-    rows = found.streams.row[whole]
-    good, blocks = zstd_blocks(slab, froms[rows], sizes[rows], rooms[rows], least=0, many=len(rows))
-    rows = rows[good]
-    if instead is not None:
-        for row in rows:
-            slab[froms[row] : froms[row] + sizes[row]] = np.frombuffer(instead[row], np.uint8)
-    got = _staged(emu, slab, froms[rows], sizes[rows], rooms[rows], blocks, order=order, seed=seed, shift=shift)
+    rows, blocks = of_blocks(slab, froms, sizes, rooms)
+    for row in () if instead is None else rows:
+        slab[froms[row] : froms[row] + sizes[row]] = np.frombuffer(instead[row], np.uint8)
+    tos = np.array(places(rooms[rows].tolist(), 5 * shift + 3), np.int64)
+    target = aligned(int(rooms[rows].sum()) + len(rows) * 80 + 200)
+    told = launch_staged(emu, rows, blocks, slab.ctypes.data + froms[rows], sizes[rows], target.ctypes.data + tos,
+                         rooms[rows], order=order, seed=seed, watch=watch)  # fmt: skip
     both: list[tuple[int, bytes] | None] = [None] * len(streams)
-    for row, each in zip(rows.tolist(), got, strict=True):
-        both[row] = each
+    for row, start, room, status in zip(rows.tolist(), tos, rooms[rows], told, strict=True):
+        both[row] = status, target[start : start + room].tobytes()
+        target[start : start + room] = GUARD
+    assert np.all(target == GUARD), "bytes around an output have changed"
     return both
 
 
-def _staged(
-    emu: Emulator, slab: Any, froms: Any, sizes: Any, rooms: Any, blocks: Blocks, *, order: Order, seed: int, shift: int
-) -> list[tuple[int, bytes]]:
-    n, m = len(sizes), len(blocks)
-    tos = np.array(places(rooms.tolist(), 5 * shift + 3), np.int64)
-    beside = np.cumsum(slots := -(-blocks.literals // 16) * 16 + 16) - slots
-    listed = np.cumsum(slots := 16 * blocks.sequences + 16) - slots
-    target, literals = aligned(int(rooms.sum()) + n * 80 + 200), aligned(int(blocks.literals.sum()) + 32 * m + 16)
-    sequences = aligned(16 * int(blocks.sequences.sum()) + 16 * m + 16)
+def launch_staged(emu: Emulator, rows: Rows, blocks: Blocks, src: Rows, sizes: Rows, dst: Rows, rooms: Rows, *,
+                  order: Order, seed: int, watch: Watch | None = None) -> list[int]:  # fmt: skip
+    """The statuses of frames whose blocks were found, decoded from and to these addresses."""
+    n, m, of = len(sizes), len(blocks), blocks.frame
+    literals, beside = slots(blocks.literals)
+    sequences, listed = slots(16 * blocks.sequences)
     status, found = np.zeros(n, np.int32), np.zeros(m, np.int32)
-    of, base = blocks.frame, slab.ctypes.data
     first = np.searchsorted(of, np.arange(n + 1))
-    src, dst = base + froms, target.ctypes.data + tos
     to_literals, to_sequences = literals.ctypes.data + beside, sequences.ctypes.data + listed
     entropy = [src[of], sizes[of], rooms[of], blocks.at, blocks.origin, to_literals, blocks.literals, to_sequences]
     columns = [np.array(column, np.int64) for column in (*entropy, blocks.sequences)]
@@ -126,23 +149,31 @@ def _staged(
     for name, at, size in (("output", dst, rooms), ("literals", to_literals, blocks.literals),
                            ("sequences", to_sequences, 16 * blocks.sequences)):  # fmt: skip
         buffers += [(int(a), int(s), False, f"{name} {k}") for k, (a, s) in enumerate(zip(at, size, strict=True)) if s]
+    last = [*others, found, status]
+    launches = [("gz_zstd_entropy", m, THREADS, [*columns, found]), ("gz_zstd_execute", n, 32, last)]
     for address, size, initialised, tag in buffers:
         emu.register(address, size, initialised=initialised, tag=tag)
     try:
-        if m:
-            args = [*(np.uint64(c.ctypes.data) for c in (*columns, found)), np.uint32(m)]
-            emu.launch("gz_zstd_entropy", m, THREADS, args, order=order, seed=seed)
-        if n:
-            args = [*(np.uint64(c.ctypes.data) for c in (*others, found, status)), np.uint32(n)]
-            emu.launch("gz_zstd_execute", n, 32, args, order=order, seed=seed)
+        for kernel, count, threads, told in launches:
+            args = [*(np.uint64(c.ctypes.data) for c in told), np.uint32(count)]
+            if count:
+                emu.launch(kernel, count, threads, args, order=order, seed=seed)
+            if count and watch:
+                watch(kernel, rows, blocks)
     finally:
         for address, *_ in buffers:
             emu.unregister(address)
-    outputs = [target[start : start + room].tobytes() for start, room in zip(tos, rooms, strict=True)]
-    for start, room in zip(tos, rooms, strict=True):
-        target[start : start + room] = GUARD
-    assert np.all(target == GUARD), "bytes around an output have changed"
-    return list(zip(status.tolist(), outputs, strict=True))
+    for memory, at, size in ((literals, beside, blocks.literals), (sequences, listed, 16 * blocks.sequences)):
+        for a, s in zip(at.tolist(), size.tolist(), strict=True):
+            memory[a : a + s] = GUARD
+        assert np.all(memory == GUARD), "bytes around scratch memory have changed"
+    return list(status.tolist())
+
+
+def slots(sizes: Rows) -> tuple[Bytes, Rows]:
+    """Memory for buffers of these sizes, and where each is in it: aligned to 16 bytes, and as many apart."""
+    each = -(-sizes // 16) * 16 + 16
+    return aligned(int(each.sum()) + 16), np.cumsum(each) - each + 16
 
 
 def disagreements(streams: Sequence[Stream], got: Sequence[tuple[int, bytes]], *, model: bool = True) -> list[str]:
