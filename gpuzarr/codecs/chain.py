@@ -326,6 +326,8 @@ def _stages(
         known = known if size is None else size
         most = 2 * known + SLACK if size is None else size
     return tuple(stages), tuple(sizes), tuple(limits), known
+
+
 def _made(codec: Any, element: np.dtype[Any]) -> np.dtype[Any]:
     """The type of what a codec of bytes makes of elements."""
     if isinstance(codec, ForeignCodec | BitroundCodec):
