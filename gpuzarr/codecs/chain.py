@@ -62,6 +62,7 @@ BYTES = Wire(np.dtype(np.uint8), 0)
 
 INDEX_TYPE = from_v3("uint64", None)
 
+
 @dataclass(frozen=True, slots=True)
 class Values:
     """A codec that makes elements of no fixed size of a chunk's bytes, and the order of axes that they lie in."""

@@ -71,6 +71,7 @@ CODECS: dict[str, Callable[[Mapping[str, Any]], Codec]] = {
     "numcodecs.zstd": ZstdCodec.from_config,
 }
 
+
 def make(config: CodecConfig, allow_pickle: bool = False) -> Codec:
     """The codec that a configuration names.
 

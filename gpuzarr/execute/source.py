@@ -109,7 +109,6 @@ def _powers(kind: type[Store]) -> tuple[bool, bool]:
 class Value:
     """One decoded shard as a source: for shards that codecs after sharding make readable only as a whole."""
 
-
     def __init__(self, data: Buffer) -> None:
         self.data = memoryview(data).cast("B")
 

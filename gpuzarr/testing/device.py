@@ -386,4 +386,3 @@ def _cupy() -> Any:
 def _host(data: NDArray[np.uint8]) -> int:
     address: int = data.__array_interface__["data"][0]
     return address
-
