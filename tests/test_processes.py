@@ -481,6 +481,7 @@ threading.Thread(target=later).start()
 
 def interrupted(folder: str, native: bool, threads: int, slow: bool) -> None:
     """Reads until Ctrl-C; then nothing of it goes on, and the same array can be read."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job is started deaf to it
     kept: dict[str, bytes] = {}
     store: Any = Slow(kept) if slow else folder
     array = make(store, executor=gpuzarr.Executor(threads=threads, native=native))
@@ -501,6 +502,7 @@ def interrupted(folder: str, native: bool, threads: int, slow: bool) -> None:
 
 def interrupted_while_waiting() -> None:
     """The caller has nothing left to do and waits for its helper, which Ctrl-C does not reach."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     caller, begun, running = threading.get_ident(), threading.Event(), []
 
     def task(item: int) -> None:
