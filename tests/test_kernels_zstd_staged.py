@@ -182,7 +182,7 @@ def test_sizes_of_2_gib_are_refused_unseen(size: int, room: int) -> None:
 def others(seed: int) -> tuple[list[Stream], list[bytes]]:
     """Frames, and other bytes of the same sizes: changed by chance, and a third of one frame's bytes to some others."""
     rng = random.Random(seed)
-    streams = [*cases.small(), *(by_chance(seed, size=40, count=4) for seed in range(9))] * 2
+    streams = [*cases.small(), *(by_chance(seed, size=40, count=4) for seed in range(9))]
     instead = [damaged(data, rng) for data, _ in streams]
     whole = several()
     last = len(whole[0]) - 13  # the header of the last block, which then is one that the tables don't have
@@ -374,7 +374,7 @@ def test_planted_mistakes_are_found(faulty: Emulator, number: int) -> None:
 
 def test_every_line_of_the_kernels_has_run() -> None:
     covering = emulator("cover", "staged")
-    for streams, instead in launches():
+    for streams, instead in (launches()[0], launches()[-1]):
         decode_staged(covering, streams, instead=instead)
     unrun = [line for line, count in covering.lines()["zstd_staged.cu"].items() if not count]
     assert not unrun
