@@ -220,7 +220,9 @@ def _cut_long_axis(source: int, count: int, step: int, target: int, edge: Edge) 
     begin, end = chunk * edge, (chunk + 1) * edge
     first = np.maximum(0, -((source - begin) // step))
     stop = np.minimum(count, -((source - end) // step))
-    pieces = np.stack((chunk, source + step * first - begin, target + first, stop - first, np.full(len(chunk), step)))
+    pieces = np.empty((5, len(chunk)), np.int64)
+    pieces[0], pieces[1], pieces[2] = chunk, source + step * first - begin, target + first
+    pieces[3], pieces[4] = stop - first, step
     return pieces if step == 1 else pieces[:, stop > first]
 
 
