@@ -234,7 +234,8 @@ def _report(
     if memory.name == "simulated":
         print("The device is simulated: its kernels ran on the CPU, and times say nothing of a GPU.\n")
     whole = [result for result in results if result.step == "whole"]
-    rows = [("decoding", str(stage)) for result in whole for stage in _passes(result)]
+    passes = dict.fromkeys(str(stage) for result in whole for stage in _passes(result))
+    rows = [("decoding", stage) for stage in passes]
     rows += [("device", f"{result.codec}: {_device_work(work)}") for result in whole if (work := result.device)]
     rows += [("array", target) for target in targets.values()]
     rows += [("picture", drawn)] if drawn else []
